@@ -1,0 +1,127 @@
+"""The typed HTTP client that panels, notebooks and commands use. It knows routes, not slices."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import httpx
+from pydantic import BaseModel, ValidationError
+from websockets.sync.client import connect
+
+from workbench.core.errors import Problem, RemoteError, Unavailable
+from workbench.core.routes import Route
+
+R = TypeVar("R")
+CHUNK_BYTES = 1 << 20
+TIMEOUT = httpx.Timeout(30.0, write=300.0)  # seconds
+
+
+class ServerUnreachable(Unavailable):
+    """The workbench server does not answer."""
+
+    code = "server.unreachable"
+
+
+class HTTP:
+    """A connection to one workbench server.
+
+    `url` is the server's base URL, such as `http://127.0.0.1:8888/`; `token` a Jupyter, kernel or job token.
+    """
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._client = httpx.Client(headers=self._headers, timeout=TIMEOUT)
+
+    def __repr__(self) -> str:
+        return f"HTTP({self.url!r})"
+
+    def call(
+        self,
+        route: Route[R],
+        *,
+        body: BaseModel | None = None,
+        query: BaseModel | None = None,
+        idempotency_key: str | None = None,
+        **parameters: str,
+    ) -> R:
+        """Call a plain route and return its typed answer; raise `RemoteError` when the server refuses."""
+        content = body.model_dump_json().encode() if body is not None else None
+        headers = {"Content-Type": "application/json"} if content is not None else {}
+        if idempotency_key is not None:
+            headers["Idempotency-Key"] = idempotency_key
+        return self._send(route, route.url(**parameters), query, content, headers)
+
+    def upload(
+        self,
+        route: Route[R],
+        path: Path,
+        *,
+        query: BaseModel,
+        progress: Callable[[int], None] | None = None,
+        **parameters: str,
+    ) -> R:
+        """Send a file to an upload route; `progress` is told the bytes sent so far."""
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(path.stat().st_size)}
+        return self._send(route, route.url(**parameters), query, _chunks(path, progress), headers)
+
+    def stream(self, route: Route[R], *, query: BaseModel | None = None, **parameters: str) -> Iterator[R]:
+        """Follow a socket route until the server ends it; yields its typed messages."""
+        url = self.url.replace("http", "ws", 1) + route.url(**parameters) + _query_string(query)
+        context = ssl.create_default_context() if url.startswith("wss") else None
+        try:
+            with connect(url, additional_headers=self._headers, ssl=context, max_size=2**24) as connection:
+                for message in connection:
+                    yield route.adapter.validate_json(message)
+        except OSError as error:
+            raise ServerUnreachable(f"The workbench server at {self.url} does not answer: {error}.") from error
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._client.close()
+
+    def _send(
+        self, route: Route[R], path: str, query: BaseModel | None, content: Any, headers: dict[str, str]
+    ) -> R:
+        url = self.url + path + _query_string(query)
+        try:
+            response = self._client.request(route.method, url, content=content, headers=headers)
+        except httpx.TransportError as error:
+            raise ServerUnreachable(f"The workbench server at {self.url} does not answer: {error}.") from error
+        if response.is_success:
+            return route.adapter.validate_json(response.content or b"null")
+        raise RemoteError(_problem(response))
+
+
+def _query_string(query: BaseModel | None) -> str:
+    values = query.model_dump(mode="json", exclude_none=True) if query is not None else {}
+    return f"?{urlencode(values)}" if values else ""
+
+
+def _chunks(path: Path, progress: Callable[[int], None] | None) -> Iterator[bytes]:
+    sent = 0
+    with path.open("rb") as file:
+        while block := file.read(CHUNK_BYTES):
+            yield block
+            sent += len(block)
+            if progress is not None:
+                progress(sent)
+
+
+def _problem(response: httpx.Response) -> Problem:
+    try:
+        return Problem.model_validate_json(response.content)
+    except ValidationError:
+        detail = f"The server answered {response.status_code} {response.reason_phrase} without a problem document."
+        return Problem(
+            type="about:blank",
+            title=response.reason_phrase,
+            status=response.status_code,
+            code="http",
+            detail=detail,
+            message=detail,
+        )

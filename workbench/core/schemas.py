@@ -1,0 +1,46 @@
+"""Shapes that every slice's contract uses."""
+
+from __future__ import annotations
+
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+T = TypeVar("T")
+
+#: An RFC 3339 UTC time on the wire, an aware datetime in Python.
+Time = AwareDatetime
+#: A display name; never used as a path.
+Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^\w[\w .\-]*$")]
+
+
+class Schema(BaseModel):
+    """A frozen value of the contract; an unknown field is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Page(Schema, Generic[T]):
+    """One page of a list."""
+
+    items: list[T]
+    #: Give it as `cursor` to get the next page; None on the last one.
+    next_cursor: str | None = None
+
+
+class PageQuery(Schema):
+    """How much of a list to return."""
+
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = None
+
+
+class Health(Schema):
+    """Liveness of the server, and what it stands on."""
+
+    status: Literal["ok"] = "ok"
+    version: str
+    database: Literal["sqlite", "postgresql"]
+    home: str
+    #: Whether an agent keeps this home's queue moving.
+    agent: Literal["running", "absent", "unresponsive"]

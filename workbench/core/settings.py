@@ -1,0 +1,47 @@
+"""One frozen settings object, read from `WORKBENCH_*` variables and given keyword arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _default_home() -> Path:
+    return Path(platformdirs.user_data_dir("workbench", appauthor=False))
+
+
+class Settings(BaseSettings):
+    """What can be set; every field is also an environment variable with the prefix `WORKBENCH_`."""
+
+    model_config = SettingsConfigDict(env_prefix="WORKBENCH_", frozen=True, extra="ignore")
+
+    #: Everything the product writes lies under this folder.
+    home: Path = Field(default_factory=_default_home)
+    #: SQLAlchemy URL; without one, SQLite in the home.
+    database_url: SecretStr | None = None
+    #: `embedded`: the server starts the agent; `external`: an operator does.
+    agent: Literal["embedded", "external"] = "embedded"
+    #: Seconds an agent of the embedded kind stays with nothing to do.
+    agent_idle_seconds: float = Field(600.0, gt=0)
+    #: CPUs and GPUs that jobs may use on this host; None: what the machine has.
+    cpus: int | None = Field(None, ge=1)
+    gpus: int | None = Field(None, ge=0)
+    #: Largest upload in bytes.
+    max_upload_bytes: int = Field(20 * 2**30, gt=0)
+    #: Language of panels and messages; None: the Lab's or the system's.
+    language: Literal["en", "zh-CN"] | None = None
+
+    def resolved_database_url(self) -> str:
+        """Return the SQLAlchemy URL in force."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value().replace("postgresql://", "postgresql+psycopg://", 1)
+        return f"sqlite:///{self.home / 'workbench.db'}"
+
+    def prepare_home(self) -> Path:
+        """Create the home, readable by its owner only, and return it."""
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self.home

@@ -1,0 +1,1 @@
+"""The job queue: states, scheduler, agent, supervisor, executor, metrics and logs."""

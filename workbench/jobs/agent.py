@@ -1,0 +1,225 @@
+"""The agent: one process per home that plans the queue, runs its jobs and publishes their results.
+
+It outlives every server; the jobs outlive it. A lock file in the home makes it the only one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import OperationalError
+
+import workbench
+from workbench.core import events
+from workbench.core.clock import utcnow
+from workbench.core.database import Database
+from workbench.core.errors import Conflict
+from workbench.core.settings import Settings
+from workbench.jobs import service
+from workbench.jobs.files import write_json
+from workbench.jobs.processes import identity, is_alive
+from workbench.jobs.runner import Kind, Runner, assign
+from workbench.jobs.scheduler import Room, Waiting, plan
+from workbench.jobs.states import LIVE
+from workbench.jobs.tables import Attempt, Host, Job
+
+TICK = 0.5  # seconds between two looks when nothing is announced
+LEADER_LOCK = 0x6C656164  # advisory lock key: "lead"
+
+logger = logging.getLogger(__name__)
+
+
+class AgentRunning(Conflict):
+    """An agent already looks after this home."""
+
+    code = "agent.running"
+
+
+@contextmanager
+def agent_lock(home: Path, timeout: float = 0.0) -> Iterator[None]:
+    """Hold the home's agent lock, waiting up to `timeout` seconds; raise `AgentRunning` when another holds it."""
+    deadline = time.monotonic() + timeout
+    with (home / "agent.lock").open("a") as lock:
+        while not _try_lock(lock):
+            if time.monotonic() >= deadline:
+                raise AgentRunning(f"Another agent looks after {home}; only one can.")
+            time.sleep(0.1)
+        yield
+
+
+def agent_is_up(home: Path) -> bool:
+    """Tell whether some process holds the home's agent lock."""
+    try:
+        with agent_lock(home):
+            return False
+    except AgentRunning:
+        return True
+
+
+def _try_lock(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class Agent:
+    """Plans and runs the jobs of one home."""
+
+    def __init__(self, database: Database, settings: Settings, kinds: Mapping[str, Kind]) -> None:
+        self._database = database
+        self._settings = settings
+        self._host_id = socket.gethostname()
+        self._runner = Runner(database, settings, kinds, self._host_id)
+        self._leadership = Leadership(database)
+        self._leaving = threading.Event()
+        self._heartbeat = 0.0
+        self._busy_at = time.monotonic()
+
+    def run(self) -> None:
+        """Work until told to leave or idle; the caller holds the lock. Jobs go on without it."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._leaving.set())
+        who = identity(os.getpid()) | {"version": workbench.__version__}
+        write_json(self._settings.home / "agent.json", who)
+        watcher = events.watch(self._database)
+        while not self._leaving.is_set() and not self._idle():
+            try:
+                self.tick()
+            except OperationalError:
+                logger.warning("The database does not answer; trying again.", exc_info=True)
+                self._leaving.wait(TICK)
+            watcher.wait(TICK)
+        watcher.close()
+        self._leave()
+
+    def tick(self) -> None:
+        """Look at everything once."""
+        self._beat()
+        if self._leadership.held():
+            self._plan()
+        for job in self._runner.live():
+            self._runner.follow(job)
+
+    def shut_down(self, timeout: float = 60.0) -> None:
+        """Stop every live job of this host and wait for its end; each is queued to go on at the next start."""
+        deadline = time.monotonic() + timeout
+        for job in self._runner.live():
+            self._runner.stop(job)
+        while (live := self._runner.live()) and time.monotonic() < deadline:
+            for job in live:
+                self._runner.follow(job)
+            time.sleep(0.1)
+        self._leave()
+
+    def _idle(self) -> bool:
+        server = _read(self._settings.home / "server.json")
+        with self._database.read() as session:
+            unfinished = session.scalar(select(func.count()).where(Job.state.in_(LIVE | {"queued"}))) or 0
+        if unfinished or (server is not None and is_alive(server)):
+            self._busy_at = time.monotonic()
+        return time.monotonic() - self._busy_at > self._settings.agent_idle_seconds
+
+    def _beat(self) -> None:
+        if time.monotonic() - self._heartbeat < service.HEARTBEAT_INTERVAL:
+            return
+        cpus, gpus = capacity(self._settings)
+        host = Host(id=self._host_id, cpus=cpus, gpus=gpus, version=workbench.__version__, heartbeat_at=utcnow())
+        with self._database.write() as session:
+            session.merge(host)
+        self._heartbeat = time.monotonic()
+
+    def _plan(self) -> None:
+        with self._database.read() as session:
+            waiting = session.scalars(select(Job).where(Job.state == "queued").order_by(Job.id)).all()
+            if not waiting:
+                return
+            rooms = _rooms(session)
+        queue = [Waiting(job.id, job.title, job.cpus, job.gpus) for job in waiting]
+        made = plan(queue, rooms)
+        stale = [job for job in waiting if made.reasons.get(job.id, job.wait_reason) != job.wait_reason]
+        if not made.assigned and not stale:
+            return
+        with self._database.write() as session:
+            for job in waiting:
+                self._apply(session, job, made.assigned.get(job.id), made.reasons.get(job.id))
+
+    def _apply(self, session: Any, seen: Job, host_id: str | None, reason: str | None) -> None:
+        job = session.get(Job, seen.id)
+        if job.state != "queued":
+            return
+        if host_id is not None:
+            assign(session, job, host_id)
+        elif reason != job.wait_reason:
+            job.wait_reason = reason
+            session.flush()
+            events.publish(session, f"job:{job.id}", "waits", {"reason": reason})
+
+    def _leave(self) -> None:
+        with self._database.write() as session:
+            host = session.get(Host, self._host_id)
+            if host is not None:
+                session.delete(host)
+        self._leadership.close()
+        (self._settings.home / "agent.json").unlink(missing_ok=True)
+
+
+class Leadership:
+    """One agent plans: the holder of the home's lock on SQLite, of an advisory lock on PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._connection = database.engine.connect() if database.dialect == "postgresql" else None
+        self._holds = self._connection is None
+
+    def held(self) -> bool:
+        """Tell whether this agent leads, trying to."""
+        if self._connection is not None and not self._holds:
+            statement = text("SELECT pg_try_advisory_lock(:key)")
+            self._holds = bool(self._connection.scalar(statement, {"key": LEADER_LOCK}))
+            self._connection.commit()
+        return self._holds
+
+    def close(self) -> None:
+        """Give the lead up."""
+        if self._connection is not None:
+            self._connection.invalidate()
+            self._connection.close()
+
+
+def capacity(settings: Settings) -> tuple[int, int]:
+    """Return the CPUs and GPUs that jobs may use here; GPUs are counted without loading a GPU library."""
+    cpus = settings.cpus or psutil.cpu_count() or 1
+    found = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    return cpus, settings.gpus if settings.gpus is not None else found
+
+
+def _rooms(session: Any) -> list[Room]:
+    rooms = {host.id: Room(host.id, host.cpus, host.gpus, host.cpus, host.gpus) for host in service.live_hosts(session)}
+    joined = (Attempt.job_id == Job.id) & (Attempt.no == Job.attempt_no)
+    live = session.execute(select(Job, Attempt.host_id).join(Attempt, joined).where(Job.state.in_(LIVE)))
+    for job, host_id in live:
+        if host_id in rooms:
+            rooms[host_id].take(Waiting(job.id, job.title, job.cpus, job.gpus))
+    return list(rooms.values())
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    import json
+
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None

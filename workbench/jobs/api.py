@@ -1,0 +1,52 @@
+"""Binds the contract of the job queue to its service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from workbench.core.context import Context, StreamContext
+from workbench.core.schemas import Page
+from workbench.jobs import feed, routes, service
+from workbench.jobs.schemas import After, Job, JobsQuery, LogPage, LogQuery, Message, MetricsPage
+
+
+@routes.listing.handler
+def listing(context: Context, query: JobsQuery) -> Page[Job]:
+    """List jobs, newest first."""
+    return service.listing(context, query)
+
+
+@routes.show.handler
+def show(context: Context, job_id: str) -> Job:
+    """Show one job, and why it waits."""
+    return service.show(context.session, job_id)
+
+
+@routes.cancel.handler
+def cancel(context: Context, job_id: str) -> Job:
+    """Cancel a job; a running one is asked to stop and saves a checkpoint."""
+    return service.cancel(context, job_id)
+
+
+@routes.resume.handler
+def resume(context: Context, job_id: str) -> Job:
+    """Queue a failed or cancelled job again, to continue from its newest checkpoint."""
+    return service.resume(context, job_id)
+
+
+@routes.log.handler
+def log(context: Context, job_id: str, query: LogQuery) -> LogPage:
+    """Read a piece of the newest attempt's log."""
+    return service.log(context, job_id, query)
+
+
+@routes.metrics.handler
+def metrics(context: Context, job_id: str, query: After) -> MetricsPage:
+    """Read the metrics that follow a sequence number."""
+    return MetricsPage(items=service.metrics(context.session, job_id, query.after))
+
+
+@routes.live.handler
+def live(context: StreamContext, job_id: str, query: After) -> AsyncIterator[Message]:
+    """Follow a job's metrics and states; `after` replays exactly what was missed."""
+    return feed.follow(context, job_id, query.after)

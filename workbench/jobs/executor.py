@@ -1,0 +1,60 @@
+"""The local executor: a detached supervisor per attempt. It knows attempt folders, not the database."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from workbench.core.environment import scrubbed
+from workbench.jobs.files import AttemptFolder, write_json
+from workbench.jobs.processes import is_alive
+
+GRACE = 30.0  # seconds between TERM and KILL
+START_GRACE = 15.0  # seconds a supervisor may take to write run.json
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
+
+
+class Status(NamedTuple):
+    """What the files of an attempt say."""
+
+    phase: Literal["absent", "running", "exited", "vanished"]
+    exit_code: int | None = None
+    stopped: bool = False
+
+
+class LocalExecutor:
+    """Runs attempts on this host."""
+
+    def start(self, folder: AttemptFolder, argv: list[str], variables: Mapping[str, str]) -> None:
+        """Start the attempt's supervisor in its own session; the caller has made the folder."""
+        command = {"argv": argv, "env": scrubbed(variables), "grace": GRACE}
+        write_json(folder.command, command, mode=0o600)
+        subprocess.Popen(
+            [sys.executable, "-I", "-S", str(SUPERVISOR), str(folder.path)],
+            cwd=folder.path,
+            env=scrubbed({}),
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def poll(self, folder: AttemptFolder) -> Status:
+        """Read the attempt's state from its files, whoever started it."""
+        ended = folder.read("exit")
+        if ended is None and (run := folder.read("run")) is not None:
+            if is_alive(run["supervisor"]):
+                return Status("running")
+            ended = folder.read("exit")  # it may have ended between the two looks
+            if ended is None:
+                return Status("vanished")
+        if ended is None:
+            return Status("absent")
+        return Status("exited", int(ended["code"]), bool(ended["stopped"]))
+
+    def stop(self, folder: AttemptFolder) -> None:
+        """Ask the attempt's supervisor to stop the job."""
+        folder.cancel.touch()

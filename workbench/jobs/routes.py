@@ -1,0 +1,15 @@
+"""The contract of the job queue."""
+
+from __future__ import annotations
+
+from workbench.core.routes import get, post, socket
+from workbench.core.schemas import Page
+from workbench.jobs.schemas import After, Job, JobsQuery, LogPage, LogQuery, Message, MetricsPage
+
+listing = get("/api/jobs", permission="jobs:read", query=JobsQuery, returns=Page[Job])
+show = get("/api/jobs/{job_id}", permission="jobs:read", returns=Job)
+cancel = post("/api/jobs/{job_id}/cancel", permission="jobs:write", returns=Job)
+resume = post("/api/jobs/{job_id}/resume", permission="jobs:write", returns=Job)
+log = get("/api/jobs/{job_id}/log", permission="jobs:read", query=LogQuery, returns=LogPage)
+metrics = get("/api/jobs/{job_id}/metrics", permission="jobs:read", query=After, returns=MetricsPage)
+live = socket("/ws/training/{job_id}/metrics", permission="jobs:read", query=After, messages=Message)

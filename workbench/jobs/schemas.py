@@ -1,0 +1,111 @@
+"""Jobs on the wire: records, queries and the messages of the live streams."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from workbench.core.schemas import PageQuery, Schema, Time
+
+State = Literal["queued", "assigned", "running", "stopping", "lost", "succeeded", "failed", "cancelled"]
+ENDED: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
+
+
+class Job(Schema):
+    """One piece of queued work."""
+
+    id: str
+    kind: str
+    title: str
+    owner_name: str
+    state: State
+    #: Why a queued job waits, in words.
+    wait_reason: str | None
+    cancel_requested: bool
+    attempt_no: int
+    cpus: int
+    gpus: int
+    spec: dict[str, Any]
+    #: Ids of what the job made, such as `model_version_id`.
+    outcome: dict[str, Any] | None
+    error_code: str | None
+    error: str | None
+    created_at: Time
+    started_at: Time | None
+    finished_at: Time | None
+
+
+class JobsQuery(PageQuery):
+    """Which jobs to list, newest first."""
+
+    kind: str | None = None
+    state: State | None = None
+
+
+class After(Schema):
+    """Where to go on in a numbered stream."""
+
+    after: int = Field(0, ge=0, description="the last sequence number that was received")
+
+
+class MetricLine(BaseModel):
+    """One line of a worker's metrics.jsonl; a later worker may write more fields."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    seq: int
+    step: int
+    total_steps: int
+    #: Unix seconds at which the trainer wrote the line.
+    at: float
+    values: dict[str, float]
+
+
+class MetricMessage(MetricLine):
+    """A metric line on the stream."""
+
+    type: Literal["metric"] = "metric"
+    attempt_no: int
+
+
+class ResumedMessage(Schema):
+    """An attempt continued from a checkpoint: points of earlier attempts beyond `step` no longer count."""
+
+    type: Literal["resumed"] = "resumed"
+    attempt_no: int
+    step: int
+
+
+class StateMessage(Schema):
+    """The job has moved; always the first message, and the last one when it has ended."""
+
+    type: Literal["state"] = "state"
+    job: Job
+
+
+Message = Annotated[MetricMessage | ResumedMessage | StateMessage, Field(discriminator="type")]
+
+
+class MetricsPage(Schema):
+    """The metrics that count, oldest first; at most `limit` lines."""
+
+    items: list[MetricMessage]
+
+
+class LogQuery(Schema):
+    """Which bytes of the newest attempt's log."""
+
+    offset: int = Field(0, description="first byte; negative: that many bytes before the end")
+    limit: int = Field(65_536, ge=1, le=2**20, description="bytes at most")
+
+
+class LogPage(Schema):
+    """A piece of a log. Undecodable bytes are shown as replacement characters."""
+
+    attempt_no: int
+    offset: int
+    #: Give it as the next `offset`.
+    next_offset: int
+    size_bytes: int
+    text: str

@@ -1,0 +1,193 @@
+"""Submit, list, cancel and resume jobs; read their metrics and logs. Never commits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from workbench.core import events
+from workbench.core.clock import utcnow
+from workbench.core.context import Context
+from workbench.core.errors import Conflict, NotFound
+from workbench.core.ids import new_id
+from workbench.core.schemas import Page
+from workbench.jobs import schemas
+from workbench.jobs.files import AttemptFolder
+from workbench.jobs.states import ENDED, move
+from workbench.jobs.tables import Attempt, Host, Job, Metric
+
+HEARTBEAT_INTERVAL = 2.0  # seconds between two signs of life of an agent
+HOST_TIMEOUT = timedelta(seconds=15)  # silence after which a host counts as gone
+NO_AGENT = "No agent is running, so nothing can start: run `workbench agent`."
+
+
+class JobNotFound(NotFound):
+    """There is no such job."""
+
+    code = "job.not_found"
+
+
+class JobEnded(Conflict):
+    """The job has ended already."""
+
+    code = "job.ended"
+
+
+class JobNotResumable(Conflict):
+    """Only a failed or cancelled job can be resumed."""
+
+    code = "job.not_resumable"
+
+
+def submit(
+    context: Context, kind: str, title: str, spec: dict[str, Any], *, cpus: int = 1, gpus: int = 0
+) -> schemas.Job:
+    """Put a job at the queue's end."""
+    job = Job(
+        id=new_id("job"),
+        kind=kind,
+        title=title[:200],
+        owner_id=context.user.id,
+        owner_name=context.user.name,
+        spec=spec,
+        cpus=cpus,
+        gpus=gpus,
+        state="queued",
+        attempt_no=0,
+        cancel_requested=False,
+        created_at=utcnow(),
+    )
+    context.session.add(job)
+    events.publish(context.session, f"job:{job.id}", "state", {"state": "queued", "attempt_no": 0, "error": None})
+    return record(job)
+
+
+def show(session: Session, job_id: str) -> schemas.Job:
+    """Return a job; one that waits while no agent lives says so."""
+    found = record(find(session, job_id))
+    waits_alone = found.state == "queued" and not live_hosts(session)
+    return found.model_copy(update={"wait_reason": NO_AGENT}) if waits_alone else found
+
+
+def listing(context: Context, query: schemas.JobsQuery) -> Page[schemas.Job]:
+    """Return jobs, newest first; ids are time-ordered, so the cursor is the last id."""
+    statement = select(Job).order_by(Job.id.desc()).limit(query.limit + 1)
+    if query.kind is not None:
+        statement = statement.where(Job.kind == query.kind)
+    if query.state is not None:
+        statement = statement.where(Job.state == query.state)
+    if query.cursor is not None:
+        statement = statement.where(Job.id < query.cursor)
+    rows = context.session.scalars(statement).all()
+    more = len(rows) > query.limit
+    return Page(items=[record(row) for row in rows[: query.limit]], next_cursor=rows[-2].id if more else None)
+
+
+def cancel(context: Context, job_id: str) -> schemas.Job:
+    """Cancel a job: at once while it waits, else by a wish that its agent carries out."""
+    job = find(context.session, job_id)
+    if job.state in ENDED:
+        raise JobEnded(f"Job {job.id} has already {job.state}; there is nothing to cancel.")
+    if job.state == "queued" and move(context.session, job, "cancelled", finished_at=utcnow(), wait_reason=None):
+        return record(job)
+    job.cancel_requested = True
+    context.session.flush()
+    events.publish(context.session, f"job:{job.id}", "cancel", {})
+    return record(job)
+
+
+def resume(context: Context, job_id: str) -> schemas.Job:
+    """Queue a failed or cancelled job again; it continues from its newest complete checkpoint."""
+    job = find(context.session, job_id)
+    if job.state not in ("failed", "cancelled"):
+        raise JobNotResumable(f"Job {job.id} is {job.state}; only a failed or cancelled job can be resumed.")
+    requeue(context.session, job, None)
+    return record(job)
+
+
+def requeue(session: Session, job: Job, reason: str | None) -> bool:
+    """Queue a job again; its next attempt continues from the newest complete checkpoint."""
+    fields = {"cancel_requested": False, "error": None, "error_code": None, "finished_at": None, "wait_reason": reason}
+    return move(session, job, "queued", **fields)
+
+
+def metrics(session: Session, job_id: str, after: int, limit: int = 10_000) -> list[schemas.MetricMessage]:
+    """Return the stored lines that follow `after` and still count, oldest first."""
+    find(session, job_id)
+    statement = select(Metric).where(Metric.job_id == job_id, Metric.seq > after).order_by(Metric.seq).limit(limit)
+    resumes = {attempt.no: attempt.resumed_from_step for attempt in attempts(session, job_id)}
+    return [_metric(row) for row in session.scalars(statement) if counts(row.attempt_no, row.step, resumes)]
+
+
+def counts(attempt_no: int, step: int, resumes: dict[int, int | None]) -> bool:
+    """Tell whether a line still counts: no later attempt went back behind its step."""
+    later = (resumed for no, resumed in resumes.items() if no > attempt_no and resumed is not None)
+    return all(step <= resumed for resumed in later)
+
+
+def log(context: Context, job_id: str, query: schemas.LogQuery) -> schemas.LogPage:
+    """Return a piece of the newest attempt's log."""
+    job = find(context.session, job_id)
+    path = AttemptFolder(context.settings.home, job.id, job.attempt_no).log
+    return read_log(path, job.attempt_no, query)
+
+
+def read_log(path: Path, attempt_no: int, query: schemas.LogQuery) -> schemas.LogPage:
+    """Read a piece of a log file; a log that was not begun is empty."""
+    size = path.stat().st_size if path.exists() else 0
+    offset = max(0, size + query.offset) if query.offset < 0 else min(query.offset, size)
+    content = b""
+    if size > offset:
+        with path.open("rb") as file:
+            file.seek(offset)
+            content = file.read(query.limit)
+    text = content.decode("utf8", errors="replace")
+    return schemas.LogPage(
+        attempt_no=attempt_no, offset=offset, next_offset=offset + len(content), size_bytes=size, text=text
+    )
+
+
+def attempts(session: Session, job_id: str) -> Sequence[Attempt]:
+    """Return a job's attempts in order."""
+    return session.scalars(select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.no)).all()
+
+
+def live_hosts(session: Session) -> Sequence[Host]:
+    """Return the hosts whose agents were heard of lately."""
+    return session.scalars(select(Host).where(Host.heartbeat_at > utcnow() - HOST_TIMEOUT).order_by(Host.id)).all()
+
+
+def agent_state(session: Session) -> Literal["running", "absent", "unresponsive"]:
+    """Tell whether an agent keeps the queue moving."""
+    if live_hosts(session):
+        return "running"
+    return "absent" if session.scalar(select(Host.id).limit(1)) is None else "unresponsive"
+
+
+def find(session: Session, job_id: str) -> Job:
+    """Return the row of a job or raise `JobNotFound`."""
+    job = session.get(Job, job_id)
+    if job is None:
+        raise JobNotFound(f"There is no job {job_id}.")
+    return job
+
+
+def record(job: Job) -> schemas.Job:
+    """Return a job as the contract shows it."""
+    return schemas.Job.model_validate({name: getattr(job, name) for name in schemas.Job.model_fields})
+
+
+def _metric(row: Metric) -> schemas.MetricMessage:
+    return schemas.MetricMessage(
+        seq=row.seq,
+        attempt_no=row.attempt_no,
+        step=row.step,
+        total_steps=row.total_steps,
+        at=row.at,
+        values=row.values,
+    )
