@@ -6,12 +6,14 @@ The demo recipe (sizes, init, learning rate) was tuned so that a held-out prompt
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+    from workbench.datasets.schemas import DataRef, Split
 
 Family = Literal["qwen3", "llama", "deepseek_v3", "gemma", "mistral"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -122,6 +124,43 @@ def make_model(
         model = transformers.AutoModelForCausalLM.from_config(_config(family, hidden_size, tokenizer, overrides))
     model.save_pretrained(folder)
     _save_tokenizer(tokenizer, folder)
+    return folder
+
+
+def store_rows(
+    home: Path,
+    rows: Iterable[Mapping[str, str]],
+    *,
+    split: Split = "all",
+    test_fraction: float = 0.1,
+    split_seed: int = 0,
+) -> DataRef:
+    """Store prompt/completion rows in a home, without a database, and return the reference that a job carries."""
+    from workbench.datasets.encoding import SourceFile
+    from workbench.datasets.ingest import Drawing, ingest, seal
+    from workbench.datasets.schemas import DataRef
+
+    path = home / "uploads" / "rows.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(dict(row)) + "\n" for row in rows), encoding="utf-8")
+    content = ingest(home, SourceFile(path, path.name), Drawing(test_fraction, split_seed))
+    return DataRef(
+        dataset_id="ds_test",
+        version_id="dv_test",
+        manifest=seal(home, content, None),
+        mapping=content.mapping,
+        split=split,
+        test_fraction=test_fraction,
+        split_seed=split_seed,
+    )
+
+
+def write_attempt(home: Path, job_id: str, no: int, spec: Mapping[str, Any], *, last_seq: int = 0) -> Path:
+    """Make the folder that a worker is started with, as the agent does, and return it."""
+    folder = home / "jobs" / job_id / str(no)
+    folder.mkdir(parents=True)
+    told = {"job_id": job_id, "attempt_id": f"{job_id}_{no}", "attempt_no": no, "last_seq": last_seq, "resume": no > 1}
+    (folder / "spec.json").write_text(json.dumps({**told, "spec": spec}), encoding="utf-8")
     return folder
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from urllib.parse import urlencode
 
 import httpx
 from pydantic import BaseModel, ValidationError
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from workbench.core.errors import Problem, RemoteError, Unavailable
@@ -17,6 +17,8 @@ from workbench.core.routes import Route
 
 R = TypeVar("R")
 CHUNK_BYTES = 1 << 20
+NORMAL_CLOSURE = 1000
+REFUSED = 4000  # close codes above it are REFUSED + HTTP status
 TIMEOUT = httpx.Timeout(30.0, write=300.0)  # seconds
 
 
@@ -72,21 +74,21 @@ class HTTP:
     def stream(self, route: Route[R], *, query: BaseModel | None = None, **parameters: str) -> Iterator[R]:
         """Follow a socket route until the server ends it; yields its typed messages."""
         url = self.url.replace("http", "ws", 1) + route.url(**parameters) + _query_string(query)
-        context = ssl.create_default_context() if url.startswith("wss") else None
         try:
-            with connect(url, additional_headers=self._headers, ssl=context, max_size=2**24) as connection:
+            with connect(url, additional_headers=self._headers, max_size=2**24) as connection:
                 for message in connection:
                     yield route.adapter.validate_json(message)
-        except OSError as error:
+        except InvalidStatus as error:
+            raise RemoteError(_problem(error.response.status_code, error.response.body)) from error
+        except (OSError, ConnectionClosed) as error:
             raise ServerUnreachable(f"The workbench server at {self.url} does not answer: {error}.") from error
+        _check_close(connection.close_code, connection.close_reason)
 
     def close(self) -> None:
         """Close the pooled connections."""
         self._client.close()
 
-    def _send(
-        self, route: Route[R], path: str, query: BaseModel | None, content: Any, headers: dict[str, str]
-    ) -> R:
+    def _send(self, route: Route[R], path: str, query: BaseModel | None, content: Any, headers: dict[str, str]) -> R:
         url = self.url + path + _query_string(query)
         try:
             response = self._client.request(route.method, url, content=content, headers=headers)
@@ -94,7 +96,7 @@ class HTTP:
             raise ServerUnreachable(f"The workbench server at {self.url} does not answer: {error}.") from error
         if response.is_success:
             return route.adapter.validate_json(response.content or b"null")
-        raise RemoteError(_problem(response))
+        raise RemoteError(_problem(response.status_code, response.content))
 
 
 def _query_string(query: BaseModel | None) -> str:
@@ -112,16 +114,20 @@ def _chunks(path: Path, progress: Callable[[int], None] | None) -> Iterator[byte
                 progress(sent)
 
 
-def _problem(response: httpx.Response) -> Problem:
+def _check_close(code: int | None, reason: str | None) -> None:
+    """Tell a stream that has ended from one that was refused or cut off."""
+    if code is not None and code >= REFUSED:
+        raise RemoteError(_bare_problem(code - REFUSED, reason or "The server refused the stream."))
+    if code != NORMAL_CLOSURE:
+        raise ServerUnreachable("The workbench server ended the stream before its end.")
+
+
+def _problem(status: int, content: bytes | None) -> Problem:
     try:
-        return Problem.model_validate_json(response.content)
+        return Problem.model_validate_json(content or b"")
     except ValidationError:
-        detail = f"The server answered {response.status_code} {response.reason_phrase} without a problem document."
-        return Problem(
-            type="about:blank",
-            title=response.reason_phrase,
-            status=response.status_code,
-            code="http",
-            detail=detail,
-            message=detail,
-        )
+        return _bare_problem(status, f"The server answered with status {status} and no problem document.")
+
+
+def _bare_problem(status: int, detail: str) -> Problem:
+    return Problem(type="about:blank", title="Refused", status=status, code="http", detail=detail, message=detail)

@@ -31,7 +31,11 @@ class LineageEdge(Base):
     """`source` went into `target`."""
 
     __tablename__ = "lineage_edges"
-    __table_args__ = (UniqueConstraint("source_kind", "source_id", "target_kind", "target_id", "relation"),)
+    __table_args__ = (
+        UniqueConstraint(
+            "source_kind", "source_id", "target_kind", "target_id", "relation", name="uq_lineage_edges_edge"
+        ),
+    )
 
     id: Mapped[int] = mapped_column(Sequence, primary_key=True)
     source_kind: Mapped[str] = mapped_column(String(40))

@@ -2,7 +2,8 @@
 
 Invalid
 ├── FileRefused            the file is not what it should be
-└── MappingRefused         the columns are not what they should be
+├── MappingRefused         the columns are not what they should be
+└── EmptySplit             there is nothing to train on or to test with
 NotFound
 ├── DatasetNotFound
 └── VersionNotFound
@@ -27,6 +28,12 @@ class MappingRefused(Invalid):
     """The prompt and completion columns cannot be told."""
 
     code = "dataset.mapping_refused"
+
+
+class EmptySplit(Invalid):
+    """This split has no rows."""
+
+    code = "dataset.empty_split"
 
 
 class DatasetNotFound(NotFound):

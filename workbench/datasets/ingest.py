@@ -1,4 +1,4 @@
-"""From an uploaded file to a stored manifest: the whole file is checked before the first byte is stored."""
+"""From an uploaded file to stored rows: the whole file is checked before the first byte is stored."""
 
 import json
 import struct
@@ -9,39 +9,60 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyroaring import BitMap
 
 from workbench.datasets.encoding import SourceFile
 from workbench.datasets.formats import open_reader
-from workbench.datasets.manifest import DIGEST_BYTES, Manifest
+from workbench.datasets.manifest import DIGEST_BYTES, Manifest, Segment
 from workbench.datasets.mapping import quoted, recognise, sentence
+from workbench.datasets.membership import drawn
 from workbench.datasets.reader import Chunk, Reader
 from workbench.datasets.schemas import Column, ColumnMapping
 from workbench.datasets.store import SEGMENT_ROWS, SegmentWriter, Store
 
 
 @dataclass(frozen=True)
-class Ingested:
-    """Stored content that no dataset names yet."""
+class Drawing:
+    """How rows are drawn for the test side."""
 
-    manifest: str
+    test_fraction: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Content:
+    """Stored rows that no manifest names yet. Their row ids start at 0 until `seal` places them."""
+
+    columns: tuple[Column, ...]
+    segments: tuple[Segment, ...]
     content_hash: str
-    rows: int
-    size_bytes: int
     mapping: ColumnMapping
-    columns: list[Column]
+    drawing: Drawing
+    #: positions of the test rows
+    test: BitMap
     reading: str
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return sum(segment.rows for segment in self.segments)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the stored segments."""
+        return sum(segment.stats.size_bytes for segment in self.segments)
 
 
 def ingest(
     home: Path,
     file: SourceFile,
+    drawing: Drawing,
     *,
     prompt: str | None = None,
     completion: str | None = None,
-    parent: str | None = None,
     segment_rows: int = SEGMENT_ROWS,
-) -> Ingested:
-    """Read a JSON Lines, CSV or Parquet file into the store. `parent` is the manifest that the rows replace.
+) -> Content:
+    """Read a JSON Lines, CSV or Parquet file into the store.
 
     Raises `FileRefused` or `MappingRefused`, before anything is stored, with one sentence that names the place.
     """
@@ -51,31 +72,33 @@ def ingest(
     rows = sum(chunk.table.num_rows for chunk in _checked(reader, mapping))
     if not rows:
         raise file.refuse("has no rows")
-    content_hash, name, manifest = _store(Store.of(home), reader, mapping, parent, segment_rows)
     converted = [column.name for column in reader.columns() if _is_mapped(column, mapping) and column.type != "string"]
-    return Ingested(
-        manifest=name,
-        content_hash=content_hash,
-        rows=manifest.rows,
-        size_bytes=manifest.size_bytes,
-        mapping=mapping,
-        columns=list(manifest.columns),
-        reading=sentence(rows, reader.describe(), names, mapping, converted),
-    )
+    reading = sentence(rows, reader.describe(), names, mapping, converted)
+    return _store(Store.of(home), reader, mapping, drawing, reading, segment_rows)
+
+
+def seal(home: Path, content: Content, parent: str | None) -> str:
+    """Write the manifest of some content and return its hash. Rows that replace those of `parent` get fresh ids."""
+    store = Store.of(home)
+    shift = store.manifest(parent).next_rid if parent is not None else 0
+    segments = tuple(segment.model_copy(update={"rid0": segment.rid0 + shift}) for segment in content.segments)
+    manifest = Manifest(columns=content.columns, next_rid=content.rows + shift, parent=parent, segments=segments)
+    return store.put_manifest(manifest)
 
 
 def _store(
-    store: Store, reader: Reader, mapping: ColumnMapping, parent: str | None, segment_rows: int
-) -> tuple[str, str, Manifest]:
+    store: Store, reader: Reader, mapping: ColumnMapping, drawing: Drawing, reading: str, segment_rows: int
+) -> Content:
     columns = tuple(_stored(column, mapping) for column in reader.columns())
-    first_rid = store.manifest(parent).next_rid if parent is not None else 0
-    writer, content = SegmentWriter(store, first_rid, segment_rows), ContentHash(columns)
+    writer, content_hash, test, start = SegmentWriter(store, segment_rows), ContentHash(columns), BitMap(), 0
     for chunk in reader.chunks(mapping):
-        content.update(chunk.table)
+        content_hash.update(chunk.table)
+        prompts = chunk.table.column(mapping.prompt).to_pylist()
+        test |= drawn(prompts, start, drawing.seed, drawing.test_fraction)
         writer.add(chunk.table)
+        start += chunk.table.num_rows
     writer.flush()
-    manifest = Manifest(columns=columns, next_rid=writer.next_rid, parent=parent, segments=tuple(writer.segments))
-    return content.hexdigest(), store.put_manifest(manifest), manifest
+    return Content(columns, tuple(writer.segments), content_hash.hexdigest(), mapping, drawing, test, reading)
 
 
 def _checked(reader: Reader, mapping: ColumnMapping) -> Iterator[Chunk]:

@@ -63,11 +63,6 @@ class Manifest(_Part):
         """Number of rows."""
         return sum(segment.rows for segment in self.segments)
 
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of the stored segments."""
-        return sum(segment.stats.size_bytes for segment in self.segments)
-
     def encode(self) -> bytes:
         """Return the canonical JSON that the hash is taken of."""
         document = self.model_dump(mode="json", by_alias=True)

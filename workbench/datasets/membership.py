@@ -1,5 +1,6 @@
 """Which rows of a version are held out: a bitmap derived from the prompts, kept in the cache of the home."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pyroaring import BitMap
@@ -18,17 +19,27 @@ def cache_key(data: DataRef) -> str:
 
 def held_out(home: Path, data: DataRef) -> BitMap:
     """Return the positions of the test rows, computed once for each version."""
-    path = home / "cache" / "splits" / f"{cache_key(data)}.roar"
+    path = _path(home, data)
     if path.exists():
         return BitMap.deserialize(path.read_bytes())
-    bitmap = _compute(Store.of(home), data)
-    write_once(path, bitmap.serialize())
-    return bitmap
+    test = _compute(Store.of(home), data)
+    remember(home, data, test)
+    return test
+
+
+def remember(home: Path, data: DataRef, test: BitMap) -> None:
+    """Keep the positions of the test rows, known from reading the file."""
+    write_once(_path(home, data), test.serialize())
 
 
 def positions(home: Path, data: DataRef, manifest: Manifest) -> BitMap:
     """Return the positions of the rows of the reference's split."""
     return select(held_out(home, data), data.split, manifest.rows)
+
+
+def drawn(prompts: Sequence[str], start: int, seed: int, test_fraction: float) -> BitMap:
+    """Return the positions, counted from `start`, of those prompts that fall to the test side."""
+    return BitMap(n for n, prompt in enumerate(prompts, start) if assign(prompt, seed, test_fraction) == "test")
 
 
 def select(test: BitMap, split: Split, rows: int) -> BitMap:
@@ -37,11 +48,13 @@ def select(test: BitMap, split: Split, rows: int) -> BitMap:
     return {"test": test, "train": everything - test, "all": everything}[split]
 
 
+def _path(home: Path, data: DataRef) -> Path:
+    return home / "cache" / "splits" / f"{cache_key(data)}.roar"
+
+
 def _compute(store: Store, data: DataRef) -> BitMap:
-    bitmap, start = BitMap(), 0
-    column = data.mapping.prompt
-    for table in store.scan(store.manifest(data.manifest), [column]):
-        prompts = enumerate(table.column(0).to_pylist(), start)
-        bitmap.update(n for n, prompt in prompts if assign(prompt, data.split_seed, data.test_fraction) == "test")
+    test, start = BitMap(), 0
+    for table in store.scan(store.manifest(data.manifest), [data.mapping.prompt]):
+        test |= drawn(table.column(0).to_pylist(), start, data.split_seed, data.test_fraction)
         start += table.num_rows
-    return bitmap
+    return test

@@ -9,7 +9,7 @@ import pyarrow as pa
 from workbench.datasets.encoding import SourceFile
 from workbench.datasets.schemas import Column, ColumnMapping
 
-CHUNK_ROWS = 4_096
+CHUNK_ROWS = 1_024
 MAX_COLUMNS = 1_000
 
 

@@ -20,6 +20,7 @@ def without_nul(text: str) -> str:
 
 
 Message = Annotated[str, Field(max_length=MESSAGE_LENGTH), AfterValidator(without_nul)]
+FileName = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(without_nul)]
 ColumnName = Annotated[str, AfterValidator(without_nul)]
 TestFraction = Annotated[float, Field(ge=0.0, le=0.9)]
 SplitSeed = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -48,6 +49,7 @@ class VersionSummary(Schema):
     number: int
     parent_id: str | None
     author_id: str
+    author_name: str
     message: str
     created_at: Time
     rows: int
@@ -107,7 +109,7 @@ class DatasetsQuery(PageQuery):
 class DatasetUpload(Schema):
     """How to read the uploaded file. Columns that are not named are recognised."""
 
-    filename: str
+    filename: FileName
     #: the file name without its ending, unless given
     name: Name | None = None
     prompt: ColumnName | None = None
@@ -118,15 +120,15 @@ class DatasetUpload(Schema):
 
 
 class VersionUpload(Schema):
-    """A file that replaces the content of a dataset; what is not given stays as in the parent."""
+    """A file that replaces the content of a dataset, and how to read and split it."""
 
-    filename: str
+    filename: FileName
     #: id of the version that the author saw; refused when the dataset has moved on
     parent: str
     prompt: ColumnName | None = None
     completion: ColumnName | None = None
-    test_fraction: TestFraction | None = None
-    split_seed: SplitSeed | None = None
+    test_fraction: TestFraction
+    split_seed: SplitSeed
     message: Message = ""
 
 

@@ -119,9 +119,9 @@ def _take(file: pq.ParquetFile, positions: Sequence[int], columns: Sequence[str]
 class SegmentWriter:
     """Cuts a stream of tables into stored segments, holding at most one segment in memory."""
 
-    def __init__(self, store: Store, first_rid: int = 0, segment_rows: int = SEGMENT_ROWS) -> None:
+    def __init__(self, store: Store, segment_rows: int = SEGMENT_ROWS) -> None:
         self.segments: list[Segment] = []
-        self.next_rid = first_rid
+        self._next_rid = 0
         self._store = store
         self._segment_rows = segment_rows
         self._pending: list[pa.Table] = []
@@ -144,8 +144,8 @@ class SegmentWriter:
         if not self._rows:
             return
         table = pa.concat_tables(self._pending)
-        self.segments.append(self._store.put_segment(table, self.next_rid))
-        self.next_rid += self._rows
+        self.segments.append(self._store.put_segment(table, self._next_rid))
+        self._next_rid += self._rows
         self._pending, self._rows, self._bytes = [], 0, 0
 
 

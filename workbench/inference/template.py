@@ -62,6 +62,12 @@ class Example:
         """Whether any completion token is left."""
         return 1 in self.completion_mask
 
+    def cut(self, max_length: int | None) -> Example:
+        """Return the example with at most `max_length` tokens."""
+        if max_length is None or len(self.input_ids) <= max_length:
+            return self
+        return Example(self.input_ids[:max_length], self.completion_mask[:max_length], truncated=True)
+
 
 @dataclass(frozen=True)
 class ChatTemplate:
@@ -143,9 +149,8 @@ class ChatTemplate:
             )
         prompt_ids = self.encode(asked)
         answer_ids = self._end_turn(self._answer_ids(prompt_ids, asked, whole))
-        ids = (prompt_ids + answer_ids)[:max_length]
-        mask = ([0] * len(prompt_ids) + [1] * len(answer_ids))[:max_length]
-        return Example(ids, mask, truncated=len(ids) < len(prompt_ids) + len(answer_ids))
+        mask = [0] * len(prompt_ids) + [1] * len(answer_ids)
+        return Example(prompt_ids + answer_ids, mask).cut(max_length)
 
     def _answer_ids(self, prompt_ids: list[int], asked: str, whole: str) -> list[int]:
         ids = self.encode(whole)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from workbench.core.context import Context, StreamContext
-from workbench.core.schemas import Page
+from workbench.core.schemas import Health, Page
 from workbench.jobs import feed, routes, service
 from workbench.jobs.schemas import After, Job, JobsQuery, LogPage, LogQuery, Message, MetricsPage
 
@@ -50,3 +50,9 @@ def metrics(context: Context, job_id: str, query: After) -> MetricsPage:
 def live(context: StreamContext, job_id: str, query: After) -> AsyncIterator[Message]:
     """Follow a job's metrics and states; `after` replays exactly what was missed."""
     return feed.follow(context, job_id, query.after)
+
+
+@routes.health.handler
+def health(context: Context) -> Health:
+    """Tell whether the server, its database and its agent are well."""
+    return service.health(context)

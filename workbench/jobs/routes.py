@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.core.routes import get, post, socket
-from workbench.core.schemas import Page
+from workbench.core.schemas import Health, Page
 from workbench.jobs.schemas import After, Job, JobsQuery, LogPage, LogQuery, Message, MetricsPage
 
 listing = get("/api/jobs", permission="jobs:read", query=JobsQuery, returns=Page[Job])
@@ -13,3 +13,4 @@ resume = post("/api/jobs/{job_id}/resume", permission="jobs:write", returns=Job)
 log = get("/api/jobs/{job_id}/log", permission="jobs:read", query=LogQuery, returns=LogPage)
 metrics = get("/api/jobs/{job_id}/metrics", permission="jobs:read", query=After, returns=MetricsPage)
 live = socket("/ws/training/{job_id}/metrics", permission="jobs:read", query=After, messages=Message)
+health = get("/api/workbench/health", permission="jobs:read", returns=Health)

@@ -199,7 +199,9 @@ def assign(session: Session, job: Job, host_id: str) -> bool:
     if not move(session, job, "assigned", attempt_no=job.attempt_no + 1, wait_reason=None):
         return False
     no = job.attempt_no
-    session.add(Attempt(id=f"{job.id.replace('job_', 'att_')}_{no}", job_id=job.id, no=no, host_id=host_id, first_seq=seq))
+    session.add(
+        Attempt(id=f"{job.id.replace('job_', 'att_')}_{no}", job_id=job.id, no=no, host_id=host_id, first_seq=seq)
+    )
     return True
 
 
@@ -211,7 +213,10 @@ def failure(folder: AttemptFolder, status: Status) -> tuple[str, str]:
     number = _signal(folder, status)
     if number is not None:
         name = signal.Signals(number).name
-        return "job.killed", f"The job was killed by {name} (signal {number}); resume it to go on from its last checkpoint."
+        return (
+            "job.killed",
+            f"The job was killed by {name} (signal {number}); resume it to go on from its last checkpoint.",
+        )
     started = folder.read("exit") or {}
     reason = f": {started['reason']}" if "reason" in started else "; its log says why"
     return "job.crashed", f"The job's process ended with exit code {status.exit_code}{reason}."

@@ -10,12 +10,13 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+import workbench
 from workbench.core import events
 from workbench.core.clock import utcnow
 from workbench.core.context import Context
 from workbench.core.errors import Conflict, NotFound
 from workbench.core.ids import new_id
-from workbench.core.schemas import Page
+from workbench.core.schemas import Health, Page
 from workbench.jobs import schemas
 from workbench.jobs.files import AttemptFolder
 from workbench.jobs.states import ENDED, move
@@ -167,6 +168,13 @@ def agent_state(session: Session) -> Literal["running", "absent", "unresponsive"
     if live_hosts(session):
         return "running"
     return "absent" if session.scalar(select(Host.id).limit(1)) is None else "unresponsive"
+
+
+def health(context: Context) -> Health:
+    """Tell how the server, its database and its agent are."""
+    dialect: Any = context.session.get_bind().dialect.name
+    agent = agent_state(context.session)
+    return Health(version=workbench.__version__, database=dialect, home=str(context.settings.home), agent=agent)
 
 
 def find(session: Session, job_id: str) -> Job:

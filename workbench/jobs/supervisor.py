@@ -63,7 +63,7 @@ def start(folder: str, command: dict[str, object]) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            preexec_fn=prepare_child,  # noqa: PLW1509 - single-threaded
+            preexec_fn=prepare_child,
         )
     own = {"boot_id": boot_id(), "pid": os.getpid(), "start_time": start_time(os.getpid())}
     write_json(os.path.join(folder, "run.json"), {"supervisor": own, "pid": child.pid, "started_at": time.time()})

@@ -1,0 +1,189 @@
+"""The extension's life: takes over identity at link time, mounts the routes, keeps the agent, says where it is."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import os
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jupyter_server.auth.decorator import allow_unauthenticated
+from jupyter_server.extension.application import ExtensionApp
+from jupyter_server.serverapp import ServerApp
+from traitlets import Unicode
+
+import workbench
+from workbench.accounts import service as accounts
+from workbench.core.bus import EventBus
+from workbench.core.database import POOL_SIZE, Database
+from workbench.core.routes import ROUTES, Route
+from workbench.core.settings import Settings
+from workbench.jobs.files import write_json
+from workbench.jobs.processes import identity, is_alive
+from workbench_server import openapi
+from workbench_server.handlers import PlainHandler, RouteHandler, Server, UploadHandler
+from workbench_server.identity import WorkbenchAuthorizer, WorkbenchIdentityProvider
+from workbench_server.keeper import AgentKeeper
+from workbench_server.kernels import WorkbenchKernelManager
+from workbench_server.sockets import SocketHandler
+
+#: Extensions that run code for whoever can open a page; they stay off beside ours.
+UNSAFE_EXTENSIONS = ("voila.server_extension", "jupyter_scheduler")
+HANDLERS = {"plain": PlainHandler, "upload": UploadHandler, "socket": SocketHandler}
+
+
+class BoundaryMissing(RuntimeError):
+    """The workbench refuses to serve, because another configuration has displaced its security boundary."""
+
+
+class WorkbenchServer(ExtensionApp):
+    """The Workbench: datasets, jobs, models and evaluations behind Jupyter's own door."""
+
+    name = "workbench_server"
+    load_other_extensions = True
+
+    home = Unicode(
+        "", config=True, help="Folder for everything the workbench writes; empty: WORKBENCH_HOME or the default."
+    )
+
+    def _link_jupyter_server_extension(self, serverapp: ServerApp) -> None:
+        super()._link_jupyter_server_extension(serverapp)
+        configuration = {
+            "identity_provider_class": WorkbenchIdentityProvider,
+            "authorizer_class": WorkbenchAuthorizer,
+            "kernel_manager_class": WorkbenchKernelManager,
+            "allow_unauthenticated_access": False,
+            "jpserver_extensions": dict.fromkeys(UNSAFE_EXTENSIONS, False),
+        }
+        serverapp.update_config(type(serverapp.config)({"ServerApp": configuration}))
+        for name in UNSAFE_EXTENSIONS:
+            if name in serverapp.extension_manager.extensions:
+                serverapp.extension_manager.extensions[name].enabled = False
+
+    def initialize_settings(self) -> None:
+        """Open the database and hand it to the identity provider and the kernel manager."""
+        given = {"home": Path(self.home)} if self.home else {}
+        self.workbench_settings = Settings(**given)  # type: ignore[arg-type]
+        self.workbench_settings.prepare_home()
+        check_boundary(self.serverapp)
+        self.database = Database(self.workbench_settings.resolved_database_url())
+        self.database.upgrade()
+        self.serverapp.identity_provider.database = self.database
+        self.serverapp.kernel_manager.database = self.database
+        self.bus = EventBus(self.database)
+        self.server = Server(self.database, self.workbench_settings, self.bus, ThreadPoolExecutor(POOL_SIZE))
+
+    def initialize_handlers(self) -> None:
+        """Mount every declared route, and the pages that describe them."""
+        by_path: dict[tuple[str, str], dict[str, Route[Any]]] = defaultdict(dict)
+        for route in load_routes():
+            by_path[route.pattern(), route.kind][route.method] = route
+        self.handlers += handlers(by_path, self.server)
+        spec = openapi.document(ROUTES, workbench.__version__, self.serverapp.base_url)
+        for path, content_type, content in (
+            ("openapi.json", "application/json", json.dumps(spec)),
+            ("docs", "text/html; charset=utf-8", openapi.page(spec)),
+        ):
+            options = {"server": self.server, "content_type": content_type, "content": content}
+            self.handlers.append((f"/api/workbench/{path}", DocumentHandler, options))
+
+    async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
+        serverapp.kernel_manager.server_url = local_url(serverapp)
+        self.bus.start(asyncio.get_running_loop())
+        await asyncio.to_thread(self._take_home)
+        where = {"url": local_url(serverapp), "token": serverapp.identity_provider.token}
+        write_json(self._server_file, identity(os.getpid()) | where, mode=0o600)
+        if self.workbench_settings.agent == "embedded":
+            self.keeping = asyncio.create_task(AgentKeeper(self.workbench_settings).keep())
+
+    async def stop_extension(self) -> None:
+        """Stop watching; the agent and its jobs go on."""
+        if hasattr(self, "keeping"):
+            self.keeping.cancel()
+        self.bus.close()
+        self.server.threads.shutdown(wait=False, cancel_futures=True)
+        if (known := _read(self._server_file)) is not None and known["pid"] == os.getpid():
+            self._server_file.unlink(missing_ok=True)
+        self.database.close()
+
+    @property
+    def _server_file(self) -> Path:
+        return self.workbench_settings.home / "server.json"
+
+    def _take_home(self) -> None:
+        known = _read(self._server_file)
+        if known is not None and is_alive(known):
+            return
+        with self.database.write() as session:
+            accounts.revoke_all(session, "kernel")
+
+
+class DocumentHandler(RouteHandler):
+    """Serves a document that was made at start."""
+
+    def initialize(self, server: Server, content_type: str, content: str) -> None:  # type: ignore[override]
+        """Take the document."""
+        super().initialize(server, {"GET": DOCUMENT})
+        self.content_type, self.content = content_type, content
+
+    @allow_unauthenticated
+    async def get(self) -> None:
+        """Send it."""
+        self.set_header("Content-Type", self.content_type)
+        if self.content_type.startswith("text/html"):
+            self.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+        self.finish(self.content)
+
+
+class _Document:
+    permission = None
+
+
+DOCUMENT: Any = _Document()
+
+
+def load_routes() -> list[Route[Any]]:
+    """Import every slice's api module, so that every declared route has its function."""
+    for api in sorted(Path(workbench.__path__[0]).glob("*/api.py")):
+        importlib.import_module(f"workbench.{api.parent.name}.api")
+    return ROUTES
+
+
+def handlers(by_path: dict[tuple[str, str], dict[str, Route[Any]]], server: Server) -> list[Any]:
+    """Return Tornado rules; paths without parameters come first, so that none is taken for a parameter."""
+    rules = []
+    for (pattern, kind), routes in sorted(by_path.items(), key=lambda item: "(?P" in item[0][0]):
+        rules.append((pattern, HANDLERS[kind], {"server": server, "routes": routes}))
+    return rules
+
+
+def check_boundary(serverapp: ServerApp) -> None:
+    """Raise `BoundaryMissing` unless identity, authorizer, kernel manager and the flags are ours."""
+    found = {
+        "identity provider": isinstance(serverapp.identity_provider, WorkbenchIdentityProvider),
+        "authorizer": isinstance(serverapp.authorizer, WorkbenchAuthorizer),
+        "kernel manager": isinstance(serverapp.kernel_manager, WorkbenchKernelManager),
+        "refusal of anonymous access": serverapp.allow_unauthenticated_access is False,
+        "absence of Voilà’s server extension": not any(
+            serverapp.extension_manager.extensions[name].enabled
+            for name in UNSAFE_EXTENSIONS
+            if name in serverapp.extension_manager.extensions
+        ),
+    }
+    missing = [name for name, there in found.items() if not there]
+    if missing:
+        raise BoundaryMissing(f"The workbench does not serve: its {', '.join(missing)} is not in place.")
+
+
+def local_url(serverapp: ServerApp) -> str:
+    """Return the URL at which processes on this host reach the server."""
+    return urlsplit(serverapp.connection_url)._replace(netloc=f"127.0.0.1:{serverapp.port}").geturl()
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return dict(json.loads(path.read_text())) if path.exists() else None

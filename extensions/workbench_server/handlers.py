@@ -1,0 +1,244 @@
+"""Turns declared routes into Tornado handlers: authentication, permission, validation, transaction, answer.
+
+The one place where errors become problem documents.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from jupyter_server.auth.decorator import allow_unauthenticated
+from jupyter_server.base.handlers import APIHandler
+from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from tornado import web
+
+from workbench.core.bus import EventBus
+from workbench.core.context import Context, Principal
+from workbench.core.database import Database
+from workbench.core.errors import Conflict, Forbidden, Invalid, Problem, Unauthenticated, Unavailable, WorkbenchError
+from workbench.core.errors import invalid_input as invalid
+from workbench.core.routes import Route, UploadedFile
+from workbench.core.settings import Settings
+from workbench.core.tables import IdempotencyKey
+from workbench_server.identity import OwnHandler
+
+logger = logging.getLogger(__name__)
+
+
+class KeyReused(Invalid):
+    """The Idempotency-Key came before with another request."""
+
+    code = "idempotency.key_reused"
+
+
+@dataclass(frozen=True)
+class Server:
+    """What every handler stands on."""
+
+    database: Database
+    settings: Settings
+    bus: EventBus
+    threads: ThreadPoolExecutor
+
+
+class RouteHandler(OwnHandler, APIHandler):
+    """Base of every handler of ours: denies by default, answers errors as problem documents."""
+
+    def initialize(self, server: Server, routes: Mapping[str, Route[Any]]) -> None:
+        """Take the server and the routes of this path by method."""
+        self.server = server
+        self.routes = routes
+
+    async def prepare(self) -> None:
+        """Authenticate, then check the route's permission, before a body is read."""
+        if self.request.method not in self.routes:
+            raise web.HTTPError(405)
+        await super().prepare()
+        self.route = self.routes[self.request.method]
+        self.principal = self._permitted(self.route.permission)
+
+    def _permitted(self, permission: str | None) -> Principal:
+        if self.current_user is None:
+            raise Unauthenticated("No valid token came with the request; send `Authorization: Bearer …`.")
+        principal: Principal = self.current_user.principal()
+        if permission is not None and permission not in principal.permissions:
+            raise Forbidden(
+                f"This needs the permission {permission}, which {principal.name}’s credential does not have."
+            )
+        return principal
+
+    def read_query(self) -> BaseModel | None:
+        """Validate the query string."""
+        if self.route.query is None:
+            return None
+        given = {name: values[-1].decode("utf8") for name, values in self.request.query_arguments.items()}
+        given.pop("token", None)
+        return validated(self.route.query, given, "the query")
+
+    async def run(self, function: Callable[[], Any]) -> Any:
+        """Run blocking work in the pool, which is as large as the database pool."""
+        return await asyncio.get_running_loop().run_in_executor(self.server.threads, function)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer with a problem document."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        problem = describe(error, status_code)
+        self.set_status(problem.status)
+        if problem.status == Unavailable.status:
+            self.set_header("Retry-After", "2")
+        self.set_header("Content-Type", "application/problem+json")
+        self.finish(problem.model_dump_json())
+
+    def log_exception(self, typ: Any, value: Any, traceback: Any) -> None:
+        """Log what is our fault with its traceback; a caller's mistake is not news."""
+        if not isinstance(value, WorkbenchError):
+            super().log_exception(typ, value, traceback)
+
+    def answer(self, content: bytes) -> None:
+        """Send a JSON document."""
+        self.set_status(self.route.status)
+        if self.route.status == 204:
+            self.finish()
+            return
+        self.set_header("Content-Type", "application/json")
+        self.finish(content)
+
+
+class PlainHandler(RouteHandler):
+    """Serves plain routes: a sync function in a thread, one transaction."""
+
+    async def _serve(self, **parameters: str) -> None:
+        arguments: dict[str, Any] = dict(parameters)
+        if self.route.query is not None:
+            arguments["query"] = self.read_query()
+        if self.route.body is not None:
+            arguments["body"] = validated(self.route.body, parsed(self.request.body), "the body")
+        key = self.request.headers.get("Idempotency-Key") if self.route.idempotent else None
+        request = hashlib.sha256(self.request.path.encode() + b"\0" + self.request.body).hexdigest()
+        work = partial(perform, self.server, self.route, self.principal, arguments)
+        self.answer(await self.run(partial(once, self.server, self.principal, key, request, work)))
+
+    get = allow_unauthenticated(_serve)
+    post = allow_unauthenticated(_serve)
+    put = allow_unauthenticated(_serve)
+    patch = allow_unauthenticated(_serve)
+    delete = allow_unauthenticated(_serve)
+
+
+@web.stream_request_body
+class UploadHandler(RouteHandler):
+    """Serves upload routes: the body goes to disk as it comes, with its hash."""
+
+    async def prepare(self) -> None:
+        """Authenticate and open the file before the first byte is taken."""
+        self.path = None
+        limit = self.server.settings.max_upload_bytes
+        self.request.connection.set_max_body_size(limit)  # type: ignore[union-attr]
+        await super().prepare()
+        self.query = self.read_query()
+        folder = self.server.settings.home / "uploads"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / f"{id(self):x}-{self.request.request_time():.9f}.part"
+        self.file = self.path.open("wb")
+        self.digest = hashlib.sha256()
+
+    async def data_received(self, chunk: bytes) -> None:
+        """Write one piece of the body."""
+        self.digest.update(chunk)
+        await self.run(partial(self.file.write, chunk))
+
+    @allow_unauthenticated
+    async def post(self, **parameters: str) -> None:
+        """Hand the whole file to the route."""
+        assert self.path is not None
+        self.file.close()
+        uploaded = UploadedFile(self.path, self.path.stat().st_size, self.digest.hexdigest())
+        arguments = {**parameters, "query": self.query, "file": uploaded}
+        self.answer(await self.run(partial(perform, self.server, self.route, self.principal, arguments)))
+
+    def on_finish(self) -> None:
+        """Leave no part behind."""
+        self._discard()
+        super().on_finish()
+
+    def on_connection_close(self) -> None:
+        """Forget an upload whose sender went away."""
+        self._discard()
+        super().on_connection_close()
+
+    def _discard(self) -> None:
+        if self.path is not None:
+            self.file.close()
+            self.path.unlink(missing_ok=True)
+
+
+def perform(
+    server: Server, route: Route[Any], user: Principal, arguments: dict[str, Any], remember: Any = None
+) -> bytes:
+    """Call a route's function in one transaction and return its answer as JSON."""
+    assert route.endpoint is not None
+    opened = server.database.read() if route.method == "GET" else server.database.write()
+    with opened as session:
+        answer = route.endpoint(Context(session, user, server.settings), **arguments)
+        content = route.adapter.dump_json(answer)
+        if remember is not None:
+            session.add(remember(json.loads(content)))
+    return content
+
+
+def once(server: Server, user: Principal, key: str | None, request: str, work: Callable[..., bytes]) -> bytes:
+    """Do the work, or return the first answer when the same key comes again."""
+    if key is None:
+        return work()
+    with server.database.read() as session:
+        known = session.get(IdempotencyKey, (user.id, key))
+    if known is None:
+        return work(
+            remember=lambda answer: IdempotencyKey(user_id=user.id, key=key, request_sha256=request, answer=answer)
+        )
+    if known.request_sha256 != request:
+        raise KeyReused("This Idempotency-Key was used before with another request; use a new key.")
+    return json.dumps(known.answer).encode()
+
+
+def parsed(body: bytes) -> Any:
+    """Read a JSON body."""
+    try:
+        return json.loads(body or b"null")
+    except ValueError as error:
+        raise Invalid("The body is not valid JSON.") from error
+
+
+def validated(model: type[BaseModel], value: Any, place: str) -> BaseModel:
+    """Check a value against its model; raise `Invalid` naming the fields."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise invalid(error, place) from error
+
+
+def describe(error: BaseException | None, status: int) -> Problem:
+    """Return the problem document of any error that reached the edge."""
+    if isinstance(error, WorkbenchError):
+        return error.problem()
+    if isinstance(error, OperationalError | PoolTimeout):
+        return Unavailable("The database does not answer; try again shortly.").problem()
+    if isinstance(error, IntegrityError):
+        return Conflict("Another request changed the same thing at the same time; try again.").problem()
+    title = web.HTTPError(status).__str__().partition(": ")[2] or "Error"
+    known = error.log_message if isinstance(error, web.HTTPError) and error.log_message and status < 500 else None
+    detail = known or ("The server failed to answer; its log says why." if status >= 500 else f"{title}.")
+    code = f"http.{status}" if status < 500 else "internal"
+    return Problem(
+        type=f"urn:workbench:problem:{code}", title=title, status=status, code=code, detail=detail, message=detail
+    )

@@ -1,0 +1,70 @@
+"""Gives each kernel the server's address and a token of its visitor, and none of the server's secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from jupyter_server import CallContext
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+
+from workbench.accounts import service
+from workbench.core.context import Principal
+from workbench.core.database import Database
+
+#: Variables of the server that no kernel may see.
+SECRETS = (
+    "JUPYTER_TOKEN",
+    "JUPYTERHUB_API_TOKEN",
+    "WORKBENCH_TOKEN",
+    "WORKBENCH_DATABASE_URL",
+    "QUERY_STRING",
+    "VOILA_REQUEST_URL",
+)
+
+
+class WorkbenchKernelManager(AsyncMappingKernelManager):
+    """Starts kernels that can call the workbench as the user who started them."""
+
+    #: Set by the extension before the first kernel.
+    database: Database
+    server_url: str
+
+    async def _async_start_kernel(self, *, kernel_id: str | None = None, **kwargs: Any) -> str:  # type: ignore[override]
+        if kernel_id is not None and kernel_id in self:
+            return str(await super()._async_start_kernel(kernel_id=kernel_id, **kwargs))
+        kernel_id = kernel_id or self.new_kernel_id(**kwargs)
+        token = await asyncio.to_thread(self._issue, _visitor(), kernel_id)
+        variables = {"WORKBENCH_URL": self.server_url, "WORKBENCH_TOKEN": token}
+        kwargs["env"] = without_secrets(kwargs.get("env") or os.environ) | variables
+        return str(await super()._async_start_kernel(kernel_id=kernel_id, **kwargs))
+
+    start_kernel = _async_start_kernel
+
+    async def _async_shutdown_kernel(self, kernel_id: str, now: bool = False, restart: bool = False) -> None:
+        await super()._async_shutdown_kernel(kernel_id, now=now, restart=restart)
+        if not restart:
+            await asyncio.to_thread(self._revoke, kernel_id)
+
+    shutdown_kernel = _async_shutdown_kernel
+
+    def _issue(self, user: Principal, kernel_id: str) -> str:
+        with self.database.write() as session:
+            return service.issue(session, user, "researcher", "kernel", kernel_id)
+
+    def _revoke(self, kernel_id: str) -> None:
+        with self.database.write() as session:
+            service.revoke(session, "kernel", kernel_id)
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without the server's secrets."""
+    return {name: value for name, value in environment.items() if name not in SECRETS}
+
+
+def _visitor() -> Principal:
+    handler = CallContext.get(CallContext.JUPYTER_HANDLER)
+    user = getattr(handler, "current_user", None)
+    return user.principal() if user is not None else service.owner()

@@ -1,0 +1,5 @@
+"""Lets `python -m workbench` be the command `workbench`."""
+
+from workbench.cli import main
+
+main()

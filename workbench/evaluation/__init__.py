@@ -1,0 +1,1 @@
+"""Evaluation: generation and scoring on a held-out split, and the comparison of two models."""

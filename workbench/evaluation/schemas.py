@@ -1,0 +1,155 @@
+"""What an evaluation is told and what it finds out, down to the single answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from workbench.core.schemas import Schema, Time
+from workbench.datasets.schemas import DataRef, SplitRef
+
+Role = Literal["tuned", "base"]
+Verdict = Literal["better", "worse", "noise"]
+Count = Annotated[int, Field(strict=True, ge=1)]
+
+
+class EvaluationSpec(Schema):
+    """An evaluation as a researcher asks for it; the path names the model version to judge."""
+
+    baseline: str | None = Field(None, min_length=1, description="The version to compare it with; none compares nothing.")
+    data: SplitRef = Field(description="The rows to answer: one side of a dataset version, usually the held-out one.")
+    max_new_tokens: Annotated[Count, Field(le=32_768)] = Field(64, description="Longest answer in tokens.")
+    batch_size: Annotated[Count, Field(le=4096)] = Field(16, description="Rows answered at once; no influence on the result.")
+    limit: Count | None = Field(None, description="Answer only this many rows, drawn by the seed.")
+    seed: Annotated[int, Field(strict=True, ge=0, le=2**32 - 1)] = Field(0, description="Seed of the rows drawn by limit.")
+
+
+class EvaluatedModel(Schema):
+    """One model of an evaluation."""
+
+    version_id: str
+    #: Folder relative to the home, or absolute.
+    path: str
+    role: Role
+
+
+class EvaluationJob(Schema):
+    """All that an evaluation worker needs, without the database."""
+
+    models: list[EvaluatedModel] = Field(min_length=1, max_length=2)
+    data: DataRef
+    max_new_tokens: int
+    batch_size: int
+    limit: int | None = None
+    seed: int = 0
+
+
+class Sample(Schema):
+    """One answered row, as it stands in the samples file."""
+
+    row_id: int
+    prompt: str
+    expected: str
+    answer: str
+    exact_match: bool
+    #: Summed negative log-likelihood of the expected completion, in nats, over `tokens` tokens.
+    nll: float
+    tokens: int
+    #: The prompt as the model saw it.
+    prompt_tokens: list[int]
+
+
+class TemplateRecord(Schema):
+    """Which template made the prompts."""
+
+    source: Literal["chat_template.jinja", "tokenizer_config.json", "plain"]
+    sha256: str
+    tokenizer_sha256: str
+
+
+class ModelScore(Schema):
+    """What one model reached."""
+
+    version_id: str
+    role: Role
+    rows: int
+    #: Share of rows whose answer is the expected text, apart from white space at its ends.
+    exact_match: float
+    #: exp(summed nll / completion tokens) under the model's own template.
+    perplexity: float
+    tokens: int
+    seconds: float
+    weights_sha256: str
+    template: TemplateRecord
+    #: Relative to the home.
+    samples_path: str
+    samples_sha256: str
+
+
+class Comparison(Schema):
+    """Whether the difference between two models on the same rows is more than chance."""
+
+    verdict: Verdict
+    #: One sentence for people.
+    sentence: str
+    #: Exact two-sided McNemar test.
+    p_value: float
+    rows: int
+    #: Rows that only the tuned model, and that only the base, answered right.
+    only_tuned: int
+    only_base: int
+
+
+class EvaluationResult(Schema):
+    """The content of an evaluation's result.json."""
+
+    results: list[ModelScore]
+    comparison: Comparison | None
+
+
+class Evaluation(Schema):
+    """A finished evaluation."""
+
+    id: str
+    job_id: str
+    data: SplitRef
+    #: The resolved settings: max_new_tokens, batch_size, limit, seed.
+    settings: dict[str, Any]
+    scores: list[ModelScore]
+    comparison: Comparison | None
+    created_at: Time
+
+
+class SamplesQuery(Schema):
+    """Which rows to show."""
+
+    offset: int = Field(0, ge=0)
+    limit: int = Field(50, ge=1, le=200)
+
+
+class Answer(Schema):
+    """One model's side of a row."""
+
+    role: Role
+    version_id: str
+    answer: str
+    exact_match: bool
+    nll: float
+
+
+class SampleRow(Schema):
+    """One row with every model's answer."""
+
+    row_id: int
+    prompt: str
+    expected: str
+    answers: list[Answer]
+
+
+class SamplesPage(Schema):
+    """Rows from `offset` on; `total` counts all."""
+
+    items: list[SampleRow]
+    offset: int
+    total: int

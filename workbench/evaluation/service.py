@@ -1,0 +1,143 @@
+"""Accepts evaluations, publishes their scores, and reads their per-row records. Never commits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from workbench.core.clock import utcnow
+from workbench.core.context import Context
+from workbench.core.errors import Invalid, NotFound
+from workbench.core.ids import new_id
+from workbench.core.lineage import Ref, link
+from workbench.core.schemas import Page, PageQuery
+from workbench.datasets import service as datasets
+from workbench.datasets.schemas import SplitRef
+from workbench.evaluation import schemas
+from workbench.evaluation.tables import Evaluation
+from workbench.jobs import service as jobs
+from workbench.jobs.agent import capacity
+from workbench.jobs.schemas import Job
+from workbench.registry import service as registry
+from workbench.registry.schemas import ModelVersion
+
+
+class EvaluationNotFound(NotFound):
+    """There is no such evaluation."""
+
+    code = "evaluation.not_found"
+
+
+class ComparedWithItself(Invalid):
+    """A model is not compared with itself."""
+
+    code = "evaluation.same_model"
+
+
+def submit(context: Context, version_id: str, spec: schemas.EvaluationSpec) -> Job:
+    """Queue the scoring of a model version, beside its baseline when one is named."""
+    tuned = registry.version(context.session, version_id)
+    models = [_evaluated(tuned, "tuned")]
+    if spec.baseline is not None:
+        if spec.baseline == tuned.id:
+            raise ComparedWithItself("The baseline is the model itself; choose another version or leave it out.")
+        models.insert(0, _evaluated(registry.version(context.session, spec.baseline), "base"))
+    data = datasets.resolve(context, spec.data)
+    settings = spec.model_dump(include={"max_new_tokens", "batch_size", "limit", "seed"})
+    job = schemas.EvaluationJob(models=models, data=data, **settings)
+    gpus = 1 if capacity(context.settings)[1] else 0
+    title = f"Evaluate {tuned.model_name} v{tuned.number}"
+    return jobs.submit(context, "evaluate", title, job.model_dump(mode="json"), gpus=gpus)
+
+
+def publish(session: Session, job: Job, attempt_id: str, result: dict[str, Any]) -> dict[str, Any]:
+    """Store the scores that a job found, with their lineage."""
+    spec = schemas.EvaluationJob.model_validate(job.spec)
+    found = schemas.EvaluationResult.model_validate(result)
+    settings = spec.model_dump(mode="json", include={"max_new_tokens", "batch_size", "limit", "seed"})
+    row = Evaluation(
+        id=new_id("ev"),
+        job_id=job.id,
+        dataset_version_id=spec.data.version_id,
+        split=spec.data.split,
+        settings=settings,
+        scores=[score.model_dump(mode="json") for score in found.results],
+        comparison=found.comparison.model_dump(mode="json") if found.comparison is not None else None,
+        created_at=utcnow(),
+    )
+    session.add(row)
+    target = Ref(kind="evaluation", id=row.id)
+    link(session, Ref(kind="dataset_version", id=spec.data.version_id), target, f"scored on {spec.data.split}")
+    link(session, Ref(kind="job", id=job.id), target, f"made by {attempt_id}")
+    for model in spec.models:
+        link(session, Ref(kind="model_version", id=model.version_id), target, model.role)
+    return {"evaluation_id": row.id}
+
+
+def listing(context: Context, query: PageQuery) -> Page[schemas.Evaluation]:
+    """Return evaluations, newest first."""
+    statement = select(Evaluation).order_by(Evaluation.id.desc()).limit(query.limit + 1)
+    if query.cursor is not None:
+        statement = statement.where(Evaluation.id < query.cursor)
+    rows = context.session.scalars(statement).all()
+    more = len(rows) > query.limit
+    return Page(items=[_record(row) for row in rows[: query.limit]], next_cursor=rows[query.limit - 1].id if more else None)
+
+
+def show(context: Context, evaluation_id: str) -> schemas.Evaluation:
+    """Return one evaluation."""
+    row = context.session.get(Evaluation, evaluation_id)
+    if row is None:
+        raise EvaluationNotFound(f"There is no evaluation {evaluation_id}.")
+    return _record(row)
+
+
+def samples(context: Context, evaluation_id: str, query: schemas.SamplesQuery) -> schemas.SamplesPage:
+    """Return rows with every model's answer side by side."""
+    evaluation = show(context, evaluation_id)
+    home, scores = context.settings.home, evaluation.scores
+    files = [_read(home / score.samples_path, query.offset, query.limit) for score in scores]
+    items = [_row(scores, side_by_side) for side_by_side in zip(*files, strict=True)]
+    return schemas.SamplesPage(items=items, offset=query.offset, total=scores[0].rows)
+
+
+def _row(scores: list[schemas.ModelScore], side_by_side: tuple[schemas.Sample, ...]) -> schemas.SampleRow:
+    first = side_by_side[0]
+    answers = [
+        schemas.Answer(
+            role=score.role,
+            version_id=score.version_id,
+            answer=sample.answer,
+            exact_match=sample.exact_match,
+            nll=sample.nll,
+        )
+        for score, sample in zip(scores, side_by_side, strict=True)
+    ]
+    return schemas.SampleRow(row_id=first.row_id, prompt=first.prompt, expected=first.expected, answers=answers)
+
+
+def _read(path: Path, offset: int, limit: int) -> Iterator[schemas.Sample]:
+    with path.open("rb") as file:
+        for line in islice(file, offset, offset + limit):
+            yield schemas.Sample.model_validate_json(line)
+
+
+def _evaluated(version: ModelVersion, role: schemas.Role) -> schemas.EvaluatedModel:
+    return schemas.EvaluatedModel(version_id=version.id, path=version.path, role=role)
+
+
+def _record(row: Evaluation) -> schemas.Evaluation:
+    return schemas.Evaluation(
+        id=row.id,
+        job_id=row.job_id,
+        data=SplitRef.model_validate({"version_id": row.dataset_version_id, "split": row.split}),
+        settings=row.settings,
+        scores=[schemas.ModelScore.model_validate(score) for score in row.scores],
+        comparison=schemas.Comparison.model_validate(row.comparison) if row.comparison is not None else None,
+        created_at=row.created_at,
+    )

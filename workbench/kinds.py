@@ -1,0 +1,26 @@
+"""Job kinds: which worker runs each, and which finisher publishes its result."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from workbench.evaluation import service as evaluation
+from workbench.jobs.runner import Kind
+from workbench.training import service as training
+
+
+def _train(spec: dict[str, Any], folder: Path) -> list[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return [*launcher, f"--nproc_per_node={spec['training']['processes']}", "-m", "workbench.training.run", str(folder)]
+
+
+def _evaluate(spec: dict[str, Any], folder: Path) -> list[str]:
+    return [sys.executable, "-m", "workbench.evaluation.run", str(folder)]
+
+
+KINDS = {
+    "train": Kind(argv=_train, publish=training.publish),
+    "evaluate": Kind(argv=_evaluate, publish=evaluation.publish),
+}

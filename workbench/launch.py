@@ -1,0 +1,134 @@
+"""Starts and stops the processes of a home: the server, the agent, and whatever they left running."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import workbench
+from workbench.core.database import Database
+from workbench.core.errors import Conflict
+from workbench.core.settings import Settings
+from workbench.jobs.agent import Agent, agent_lock
+from workbench.jobs.processes import is_alive
+from workbench.kinds import KINDS
+
+STOP_TIMEOUT = 45.0  # seconds a process gets to end by itself
+POLL_INTERVAL = 0.1  # seconds
+
+
+class WillNotStop(Conflict):
+    """A process does not end."""
+
+    code = "stop.timeout"
+
+
+def lab(settings: Settings, port: int, browser: bool) -> None:
+    """Run JupyterLab in this process, and print one JSON line with its URL and token when it is ready."""
+    from jupyterlab.labapp import LabApp
+
+    folder = copy_notebooks(settings.home)
+    os.environ["WORKBENCH_HOME"] = str(settings.home)
+    arguments = [f"--port={port or free_port()}", f"--ServerApp.root_dir={folder}"]
+    arguments += ["--LabApp.default_url=/lab/tree/workbench.ipynb"]
+    arguments += [] if browser else ["--no-browser"]
+    arguments += ["--allow-root"] if os.geteuid() == 0 else []
+    threading.Thread(target=_announce, args=(settings.home,), daemon=True).start()
+    LabApp.launch_instance(argv=arguments)
+
+
+def agent(settings: Settings) -> None:
+    """Run the home's agent in this process until it is told to leave or has nothing to do."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with agent_lock(settings.home):
+        database = Database(settings.resolved_database_url())
+        database.upgrade()
+        Agent(database, settings, KINDS).run()
+        database.close()
+
+
+def stop(settings: Settings) -> None:
+    """End the home's server, agent, supervisors and jobs, in this order; jobs are queued to go on at the next start."""
+    for name in ("server.json", "agent.json"):
+        end(read_json(settings.home / name))
+    with agent_lock(settings.home, timeout=STOP_TIMEOUT):
+        database = Database(settings.resolved_database_url())
+        database.upgrade()
+        Agent(database, settings, KINDS).shut_down()
+        database.close()
+
+
+def end(who: dict[str, Any] | None) -> None:
+    """Ask a process to end, and make it when it does not."""
+    if who is None or not is_alive(who):
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(who["pid"], number)
+        if wait_until(lambda: not is_alive(who), STOP_TIMEOUT):
+            return
+    raise WillNotStop(f"Process {who['pid']} does not end, not even when killed.")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return a JSON document, None when there is none."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def running_server(home: Path) -> dict[str, Any] | None:
+    """Return where the home's server is, if one runs."""
+    known = read_json(home / "server.json")
+    return known if known is not None and is_alive(known) else None
+
+
+def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
+    """Wait until a condition holds; return False when it does not within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_INTERVAL)
+    return True
+
+
+def copy_notebooks(home: Path) -> Path:
+    """Copy the notebooks that are not there yet into the home, and return their folder."""
+    folder = home / "notebooks"
+    folder.mkdir(parents=True, exist_ok=True)
+    checkout = Path(workbench.__file__).parent.parent / "notebooks"
+    source = checkout if checkout.is_dir() else Path(sys.prefix) / "share" / "workbench" / "notebooks"
+    for notebook in source.glob("*.ipynb"):
+        if not (folder / notebook.name).exists():
+            shutil.copy(notebook, folder)
+    return folder
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _announce(home: Path) -> None:
+    def ours() -> dict[str, Any] | None:
+        known = running_server(home)
+        return known if known is not None and known["pid"] == os.getpid() else None
+
+    while (known := ours()) is None:
+        time.sleep(POLL_INTERVAL)
+    print(json.dumps({"url": known["url"], "token": known["token"]}), flush=True)  # noqa: T201

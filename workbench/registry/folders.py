@@ -1,0 +1,65 @@
+"""Base models on disk: found in a local folder or the hub cache, recognised by a cheap fingerprint. Loads no weights."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+from workbench.core.errors import Invalid, NotFound
+
+SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
+LENGTH_BYTES = 8  # a safetensors file begins with the length of its JSON header
+
+
+class BaseModelNotFound(NotFound):
+    """There is no such base model."""
+
+    code = "model.base_not_found"
+
+
+class BaseModelInvalid(Invalid):
+    """The folder does not hold a model that can be trained."""
+
+    code = "model.base_invalid"
+
+
+def locate(base: str) -> Path:
+    """Return the folder of a base model, given as a folder on the server or a hub id in its cache."""
+    folder = Path(base).expanduser()
+    if folder.is_dir():
+        return checked(folder.resolve())
+    try:
+        return checked(Path(snapshot_download(base, local_files_only=True)))
+    except (LocalEntryNotFoundError, HFValidationError, FileNotFoundError) as error:
+        raise BaseModelNotFound(
+            f"There is no base model “{base}”: it is neither a model version, nor a folder on the server,"
+            " nor a model in the hub cache."
+        ) from error
+
+
+def checked(folder: Path) -> Path:
+    """Return the folder if it holds a model in safetensors form; raise `BaseModelInvalid` naming what is missing."""
+    for pattern, what in (
+        ("config.json", "config.json"),
+        ("*.safetensors", "safetensors weights"),
+        ("tokenizer.json", "tokenizer.json"),
+    ):
+        if not any(folder.glob(pattern)):
+            raise BaseModelInvalid(f"The folder {folder} holds no {what}; give the folder of a safetensors model.")
+    return folder
+
+
+def fingerprint(folder: Path) -> str:
+    """Hash the small files' content and the weights' sizes and headers: enough to tell two models apart cheaply."""
+    digest = hashlib.sha256()
+    small = {path for pattern in SMALL_FILES for path in folder.glob(pattern)}
+    for path in sorted(small):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+            digest.update(f"{path.name}\0{path.stat().st_size}\0{path.stat().st_mtime_ns}".encode() + file.read(length))
+    return digest.hexdigest()

@@ -1,0 +1,124 @@
+"""`workbench.connect()`: the whole workbench as one object in a notebook."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from workbench.core.errors import Unauthenticated, invalid_input
+from workbench.core.http import HTTP
+from workbench.core.schemas import Health
+from workbench.datasets.client import Datasets, Split
+from workbench.evaluation import routes as evaluation_routes
+from workbench.evaluation.client import Evaluation
+from workbench.evaluation.schemas import EvaluationSpec
+from workbench.jobs import routes as jobs_routes
+from workbench.jobs.client import Jobs
+from workbench.jobs.schemas import Job
+from workbench.registry.client import Models, ModelVersion
+from workbench.training import routes as training_routes
+from workbench.training.client import Run
+from workbench.training.schemas import TrainingSpec
+
+if TYPE_CHECKING:
+    from workbench.panel import MainPanel
+
+
+class NoServer(Unauthenticated):
+    """No workbench server is known here."""
+
+    code = "server.unknown"
+
+
+class Runs:
+    """`wb.runs`: fine-tuning runs, newest first."""
+
+    def __init__(self, http: HTTP) -> None:
+        self._http = http
+
+    def list(self) -> list[Job]:
+        """Return the newest runs."""
+        return Jobs(self._http).list(kind="train")
+
+    def __getitem__(self, run_id: str) -> Run:
+        return Run(self._http, run_id)
+
+
+class Workbench:
+    """A connection to a workbench server, with everything a researcher does there."""
+
+    def __init__(self, http: HTTP) -> None:
+        self.http = http
+        self.datasets = Datasets(http)
+        self.models = Models(http)
+        self.jobs = Jobs(http)
+        self.runs = Runs(http)
+
+    def train(
+        self, *, base: str | ModelVersion, data: Split, method: str = "sft", adapter: str | None = None, **options: Any
+    ) -> Run:
+        """Queue a fine-tuning run on `data` (such as `dataset["train"]`) and return at once.
+
+        `options` are the fields of `TrainingSpec`: epochs or max_steps, learning_rate, batch_size, max_length, seed, …
+        """
+        given = {"base": base if isinstance(base, str) else base.id, "data": data.ref, "method": method, **options}
+        try:
+            spec = TrainingSpec.model_validate(given | {"adapter": adapter})
+        except ValidationError as error:
+            raise invalid_input(error, "the training spec") from error
+        job = self.http.call(training_routes.submit, body=spec, idempotency_key=uuid.uuid4().hex)
+        return Run(self.http, job.id)
+
+    def evaluate(
+        self,
+        model: ModelVersion,
+        *,
+        test: Split,
+        baseline: ModelVersion | None = None,
+        wait: bool = True,
+        **options: Any,
+    ) -> Evaluation:
+        """Score a model on held-out rows, beside a baseline when one is given.
+
+        `options` are the fields of `EvaluationSpec`: max_new_tokens, batch_size, limit, …
+        """
+        given = {"data": test.ref, "baseline": baseline.id if baseline is not None else None, **options}
+        try:
+            spec = EvaluationSpec.model_validate(given)
+        except ValidationError as error:
+            raise invalid_input(error, "the evaluation") from error
+        key = uuid.uuid4().hex
+        job = self.http.call(evaluation_routes.submit, body=spec, idempotency_key=key, model_id=model.id)
+        evaluation = Evaluation(self.http, job.id)
+        return evaluation.wait() if wait else evaluation
+
+    def health(self) -> Health:
+        """Return the server's state."""
+        return self.http.call(jobs_routes.health)
+
+    def panel(self) -> MainPanel:
+        """Show the main job: data, training, the live run, the comparison."""
+        from workbench.panel import MainPanel
+
+        return MainPanel(self)
+
+    def __repr__(self) -> str:
+        return f"<Workbench at {self.http.url}>"
+
+
+def connect(url: str | None = None, token: str | None = None) -> Workbench:
+    """Connect to the workbench server: by the arguments, or by what the server gave this kernel.
+
+    Raises `NoServer` when neither says where it is.
+    """
+    url = url or os.environ.get("WORKBENCH_URL")
+    token = token or os.environ.get("WORKBENCH_TOKEN")
+    if not url or not token:
+        raise NoServer(
+            "No workbench server is known here: run this in a notebook that `workbench lab` opened,"
+            " or give connect() the server's url and token."
+        )
+    return Workbench(HTTP(url, token))

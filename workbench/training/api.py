@@ -1,0 +1,14 @@
+"""Binds the contract of training to its service."""
+
+from __future__ import annotations
+
+from workbench.core.context import Context
+from workbench.jobs.schemas import Job
+from workbench.training import routes, service
+from workbench.training.schemas import TrainingSpec
+
+
+@routes.submit.handler
+def submit(context: Context, body: TrainingSpec) -> Job:
+    """Queue a fine-tuning run."""
+    return service.submit(context, body)

@@ -1,0 +1,146 @@
+"""The training worker: `torchrun … -m workbench.training.run ATTEMPT_DIR`. It writes files and never opens the database."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.core.errors import WorkbenchError
+from workbench.datasets.materialise import materialise
+from workbench.inference.template import ChatTemplate
+from workbench.inference.weights import weights_sha256
+from workbench.training import checkpoints
+from workbench.training.attempt import Attempt, Stopped, StopRequest, run_worker
+from workbench.training.metrics import MetricsWriter
+from workbench.training.schemas import TrainingJob
+
+if TYPE_CHECKING:
+    from workbench.training.rows import TokenisedRows
+    from workbench.training.trainer import ResumableTrainer
+
+logger = logging.getLogger("workbench")
+
+
+class OutOfMemory(WorkbenchError):
+    """The GPU's memory is used up."""
+
+    code = "training.out_of_memory"
+
+
+def work(attempt: Attempt, stop: StopRequest) -> None:
+    """Train as the attempt says, and leave the model and `result.json`; raises Stopped after a saved stop."""
+    begun = time.monotonic()
+    job = TrainingJob.model_validate(attempt.spec)
+    job = job.model_copy(update={"training": job.training.resolved()})
+    base = attempt.resolve(job.base.path)
+    template = ChatTemplate.from_folder(base)
+    arrow = materialise(attempt.home, job.data)
+    _silence()
+
+    import torch
+
+    from workbench.training import sft
+
+    torch.set_num_threads(job.training.cpu_threads)
+    rows = sft.tokenise(template, arrow, job.training)
+    logger.info("%d rows (%d truncated, %d dropped); template: %s", rows.used, rows.truncated, rows.dropped, template.source)
+    trainer = sft.make_trainer(job.training, base, rows, attempt.checkpoints)
+    stop.check()
+    try:
+        _train(attempt, trainer, stop)
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory(
+            "The GPU's memory is used up; lower micro_batch_size or max_length, use an adapter, or turn gradient_checkpointing on."
+        ) from error
+    if trainer.is_world_process_zero():
+        _publish(attempt, job, trainer, rows, template, base, time.monotonic() - begun)
+    trainer.accelerator.wait_for_everyone()
+
+
+def _train(attempt: Attempt, trainer: ResumableTrainer, stop: StopRequest) -> None:
+    from workbench.training.sft import add_callbacks
+    from workbench.training.trainer import MetricsCallback, ProgressCallback
+
+    main = trainer.is_world_process_zero()
+    if main:
+        _prepare_checkpoints(attempt)
+    trainer.accelerator.wait_for_everyone()
+    checkpoint = checkpoints.newest(attempt.checkpoints)
+    with ExitStack() as stack:
+        writer = stack.enter_context(MetricsWriter(attempt.metrics, attempt.last_seq)) if main else None
+        progress = ProgressCallback(trainer, stop)
+        add_callbacks(trainer, progress, MetricsCallback(trainer, writer))
+        if main:
+            _announce(attempt, checkpoint)
+        trainer.resume(checkpoint)
+    if progress.stopped:
+        raise Stopped
+
+
+def _prepare_checkpoints(attempt: Attempt) -> None:
+    if not attempt.resume:
+        shutil.rmtree(attempt.checkpoints, ignore_errors=True)
+    attempt.checkpoints.mkdir(parents=True, exist_ok=True)
+    checkpoints.discard_incomplete(attempt.checkpoints)
+
+
+def _announce(attempt: Attempt, checkpoint: Path | None) -> None:
+    """Say from where this attempt goes on, before its first metric line."""
+    if not attempt.resume:
+        return
+    step = checkpoints.step_of(checkpoint) if checkpoint is not None else 0
+    attempt.write("resume", {"step": step})
+    logger.info("Resuming from step %d.", step)
+
+
+def _publish(
+    attempt: Attempt,
+    job: TrainingJob,
+    trainer: ResumableTrainer,
+    rows: TokenisedRows,
+    template: ChatTemplate,
+    base: Path,
+    seconds: float,
+) -> None:
+    from workbench.training import environment
+    from workbench.training.saving import save_model
+
+    target = attempt.home / "models" / attempt.attempt_id
+    save_model(trainer.accelerator.unwrap_model(trainer.model), base, template, target)
+    result: dict[str, Any] = {
+        "model_path": str(target.relative_to(attempt.home)),
+        "weights_sha256": weights_sha256(target),
+        "base_weights_sha256": weights_sha256(base),
+        "template": template.record(),
+        "environment": environment.record(trainer.args.device),
+        "training": job.training.model_dump(mode="json"),
+        "steps": trainer.state.global_step,
+        "epochs": trainer.state.epoch,
+        "rows_used": rows.used,
+        "rows_truncated": rows.truncated,
+        "rows_dropped": rows.dropped,
+        "seconds": round(seconds, 3),
+        "train_loss": trainer.train_loss,
+    }
+    attempt.write("result", result)
+    logger.info("Done: %s after %d steps.", result["model_path"], result["steps"])
+
+
+def _silence() -> None:
+    import transformers
+    from datasets.utils.logging import disable_progress_bar
+
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    disable_progress_bar()
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+
+
+if __name__ == "__main__":
+    sys.exit(run_worker(work, sys.argv[1:]))

@@ -1,0 +1,75 @@
+"""Accepts training runs and publishes what they made. Never commits."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy.orm import Session
+
+from workbench.core.context import Context
+from workbench.core.lineage import Ref, link
+from workbench.datasets import service as datasets
+from workbench.datasets.materialise import materialise
+from workbench.inference.template import ChatTemplate
+from workbench.jobs import service as jobs
+from workbench.jobs.agent import capacity
+from workbench.jobs.schemas import Job
+from workbench.registry import service as registry
+from workbench.training.rows import ensure_trainable
+from workbench.training.schemas import BaseModelRef, TrainingJob, TrainingSpec
+
+CHECKED_ROWS = 2_000  # rows whose tokens are counted before a run is accepted; the worker counts all
+
+
+def submit(context: Context, spec: TrainingSpec) -> Job:
+    """Check a spec against its base model and rows, and queue the run."""
+    base = registry.resolve(context, spec.base)
+    data = datasets.resolve(context, spec.data)
+    home = context.settings.home
+    template = ChatTemplate.from_folder(registry.folder_of(home, base))
+    ensure_trainable(template, first_rows(materialise(home, data), CHECKED_ROWS), spec.max_length)
+    resolved = spec.resolved().model_copy(update={"base": base.id})
+    job = TrainingJob(training=resolved, base=BaseModelRef(version_id=base.id, path=base.path), data=data)
+    name = datasets.find(context.session, data.dataset_id).name
+    gpus = spec.processes if capacity(context.settings)[1] else 0
+    cpus = spec.processes * spec.cpu_threads
+    title = f"Fine-tune {base.model_name} on {name}"
+    return jobs.submit(context, "train", title, job.model_dump(mode="json"), cpus=cpus, gpus=gpus)
+
+
+def publish(session: Session, job: Job, attempt_id: str, result: dict[str, Any]) -> dict[str, Any]:
+    """Register the model that a run made, with its lineage."""
+    made = TrainingJob.model_validate(job.spec)
+    base = registry.version(session, made.base.version_id)
+    dataset = datasets.find(session, made.data.dataset_id)
+    registry.note_weights(session, base.id, result["base_weights_sha256"])
+    record = {"training": made.training.model_dump(mode="json"), **result}
+    owner = jobs.find(session, job.id)
+    version = registry.publish(
+        session,
+        name=f"{base.model_name}-{dataset.name}",
+        author=(owner.owner_id, owner.owner_name),
+        path=result["model_path"],
+        parent_id=base.id,
+        job_id=job.id,
+        result={"weights_sha256": result["weights_sha256"], "record": record},
+    )
+    target = Ref(kind="model_version", id=version.id)
+    link(session, Ref(kind="model_version", id=base.id), target, "base")
+    link(session, Ref(kind="dataset_version", id=made.data.version_id), target, f"trained on {made.data.split}")
+    link(session, Ref(kind="job", id=job.id), target, f"made by {attempt_id}")
+    return {"model_version_id": version.id, "base_version_id": base.id}
+
+
+def first_rows(path: Path, count: int) -> list[tuple[str, str]]:
+    """Return up to `count` (prompt, completion) pairs of a materialised split."""
+    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
+        pairs = (pair for batch in stream for pair in _pairs(batch))
+        return list(islice(pairs, count))
+
+
+def _pairs(batch: pa.RecordBatch) -> list[tuple[str, str]]:
+    return list(zip(batch.column("prompt").to_pylist(), batch.column("completion").to_pylist(), strict=True))
