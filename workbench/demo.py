@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -107,7 +108,11 @@ def main_job(wb: Workbench, home: Path, console: Console) -> dict[str, Any]:
 
 def make_base(folder: Path) -> Path:
     """Make the tiny base model once."""
-    return folder if (folder / "config.json").exists() else make_demo_model(folder)
+    if (folder / "config.json").exists():
+        return folder
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    return make_demo_model(temporary).rename(folder)
 
 
 def bring_data(wb: Workbench, path: Path) -> Dataset:

@@ -1,6 +1,6 @@
 """Tiny models, their tokenizer and the offline demo's data, all made on the spot: nothing is downloaded.
 
-The demo recipe (sizes, init, learning rate) was tuned so that a held-out prompt of a known fact is answered after a short training.
+The demo recipe (sizes, init) was tuned so that a held-out prompt of a known fact is answered after a short training.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def make_model(
 ) -> Path:
     """Make a randomly initialised model folder (float32 safetensors, config, tokenizer, chat template) and return it.
 
-    `hidden_size` is a multiple of 32. `overrides` are fields of the family's transformers config, such as `attention_dropout`.
+    `hidden_size` is a multiple of 32; `overrides` are fields of the family's transformers config.
     """
     import torch
     import transformers

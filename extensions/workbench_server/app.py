@@ -70,21 +70,22 @@ class WorkbenchServer(ExtensionApp):
         given = {"home": Path(self.home)} if self.home else {}
         self.workbench_settings = Settings(**given)  # type: ignore[arg-type]
         self.workbench_settings.prepare_home()
-        check_boundary(self.serverapp)
+        serverapp = self.serverapp
+        assert serverapp is not None
+        check_boundary(serverapp)
         self.database = Database(self.workbench_settings.resolved_database_url())
         self.database.upgrade()
-        self.serverapp.identity_provider.database = self.database
-        self.serverapp.kernel_manager.database = self.database
+        serverapp.identity_provider.database = serverapp.kernel_manager.database = self.database  # type: ignore[attr-defined]
         self.bus = EventBus(self.database)
         self.server = Server(self.database, self.workbench_settings, self.bus, ThreadPoolExecutor(POOL_SIZE))
 
     def initialize_handlers(self) -> None:
         """Mount every declared route, and the pages that describe them."""
-        by_path: dict[tuple[str, str], dict[str, Route[Any]]] = defaultdict(dict)
+        by_path: dict[str, dict[str, Route[Any]]] = defaultdict(dict)
         for route in load_routes():
-            by_path[route.pattern(), route.kind][route.method] = route
+            by_path[route.pattern()][route.method] = route
         self.handlers += handlers(by_path, self.server)
-        spec = openapi.document(ROUTES, workbench.__version__, self.serverapp.base_url)
+        spec = openapi.document(ROUTES, workbench.__version__, self.settings["base_url"])
         for path, content_type, content in (
             ("openapi.json", "application/json", json.dumps(spec)),
             ("docs", "text/html; charset=utf-8", openapi.page(spec)),
@@ -93,7 +94,7 @@ class WorkbenchServer(ExtensionApp):
             self.handlers.append((f"/api/workbench/{path}", DocumentHandler, options))
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
-        serverapp.kernel_manager.server_url = local_url(serverapp)
+        serverapp.kernel_manager.server_url = local_url(serverapp)  # type: ignore[attr-defined]
         self.bus.start(asyncio.get_running_loop())
         await asyncio.to_thread(self._take_home)
         where = {"url": local_url(serverapp), "token": serverapp.identity_provider.token}
@@ -154,10 +155,12 @@ def load_routes() -> list[Route[Any]]:
     return ROUTES
 
 
-def handlers(by_path: dict[tuple[str, str], dict[str, Route[Any]]], server: Server) -> list[Any]:
+def handlers(by_path: dict[str, dict[str, Route[Any]]], server: Server) -> list[Any]:
     """Return Tornado rules; paths without parameters come first, so that none is taken for a parameter."""
     rules = []
-    for (pattern, kind), routes in sorted(by_path.items(), key=lambda item: "(?P" in item[0][0]):
+    for pattern, routes in sorted(by_path.items(), key=lambda item: "(?P" in item[0]):
+        kinds = {route.kind for route in routes.values()}
+        kind = next(kind for kind in ("upload", "socket", "plain") if kind in kinds)
         rules.append((pattern, HANDLERS[kind], {"server": server, "routes": routes}))
     return rules
 

@@ -59,7 +59,7 @@ class RouteHandler(OwnHandler, APIHandler):
         self.server = server
         self.routes = routes
 
-    async def prepare(self) -> None:
+    async def prepare(self) -> None:  # type: ignore[override]
         """Authenticate, then check the route's permission, before a body is read."""
         if self.request.method not in self.routes:
             raise web.HTTPError(405)
@@ -136,15 +136,17 @@ class PlainHandler(RouteHandler):
 
 
 @web.stream_request_body
-class UploadHandler(RouteHandler):
-    """Serves upload routes: the body goes to disk as it comes, with its hash."""
+class UploadHandler(PlainHandler):
+    """Serves upload routes and the bodiless routes of the same path: the body goes to disk as it comes, hashed."""
 
-    async def prepare(self) -> None:
+    async def prepare(self) -> None:  # type: ignore[override]
         """Authenticate and open the file before the first byte is taken."""
         self.path = None
         limit = self.server.settings.max_upload_bytes
         self.request.connection.set_max_body_size(limit)  # type: ignore[union-attr]
         await super().prepare()
+        if self.route.kind != "upload":
+            return
         self.query = self.read_query()
         folder = self.server.settings.home / "uploads"
         folder.mkdir(parents=True, exist_ok=True)
@@ -153,7 +155,9 @@ class UploadHandler(RouteHandler):
         self.digest = hashlib.sha256()
 
     async def data_received(self, chunk: bytes) -> None:
-        """Write one piece of the body."""
+        """Write one piece of the body; a route without an upload has none to keep."""
+        if self.path is None:
+            return
         self.digest.update(chunk)
         await self.run(partial(self.file.write, chunk))
 

@@ -39,7 +39,7 @@ class WorkbenchIdentityProvider(PasswordIdentityProvider):
     #: Set by the extension before the first request.
     database: Database
 
-    async def get_user(self, handler: web.RequestHandler) -> User | None:  # type: ignore[override]
+    async def get_user(self, handler: web.RequestHandler) -> User | None:
         """Return the caller; refuse one without `kernels:use` on any handler that is not ours."""
         user = await self._get_user(handler)
         if user is None or isinstance(handler, OwnHandler):

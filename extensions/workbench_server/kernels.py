@@ -32,7 +32,7 @@ class WorkbenchKernelManager(AsyncMappingKernelManager):
     database: Database
     server_url: str
 
-    async def _async_start_kernel(self, *, kernel_id: str | None = None, **kwargs: Any) -> str:  # type: ignore[override]
+    async def _async_start_kernel(self, *, kernel_id: str | None = None, **kwargs: Any) -> str:
         if kernel_id is not None and kernel_id in self:
             return str(await super()._async_start_kernel(kernel_id=kernel_id, **kwargs))
         kernel_id = kernel_id or self.new_kernel_id(**kwargs)
@@ -41,14 +41,16 @@ class WorkbenchKernelManager(AsyncMappingKernelManager):
         kwargs["env"] = without_secrets(kwargs.get("env") or os.environ) | variables
         return str(await super()._async_start_kernel(kernel_id=kernel_id, **kwargs))
 
-    start_kernel = _async_start_kernel
+    start_kernel = _async_start_kernel  # type: ignore[assignment]
 
-    async def _async_shutdown_kernel(self, kernel_id: str, now: bool = False, restart: bool = False) -> None:
-        await super()._async_shutdown_kernel(kernel_id, now=now, restart=restart)
+    async def _async_shutdown_kernel(
+        self, kernel_id: str, now: bool | None = False, restart: bool | None = False
+    ) -> None:
+        await super()._async_shutdown_kernel(kernel_id, now=now, restart=restart)  # type: ignore[no-untyped-call]
         if not restart:
             await asyncio.to_thread(self._revoke, kernel_id)
 
-    shutdown_kernel = _async_shutdown_kernel
+    shutdown_kernel = _async_shutdown_kernel  # type: ignore[assignment]
 
     def _issue(self, user: Principal, kernel_id: str) -> str:
         with self.database.write() as session:

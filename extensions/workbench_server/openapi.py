@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
@@ -13,20 +13,22 @@ from workbench.accounts.roles import PERMISSIONS
 from workbench.core.errors import Problem
 from workbench.core.routes import Route
 
+Mode = Literal["validation", "serialization"]
 REF = "#/components/schemas/{model}"
 
 
 def document(routes: Sequence[Route[Any]], version: str, base_url: str) -> dict[str, Any]:
     """Describe every route; WebSockets appear as GETs that answer 101, with their messages under `x-messages`."""
     inputs = [TypeAdapter(model) for route in routes for model in (route.body, route.query) if model is not None]
+    entries: list[tuple[int, Mode, TypeAdapter[Any]]]
     entries = [(index, "serialization", route.adapter) for index, route in enumerate(routes)]
     entries += [(len(routes) + index, "validation", adapter) for index, adapter in enumerate(inputs)]
-    schemas, definitions = TypeAdapter.json_schemas(entries, ref_template=REF)  # type: ignore[arg-type]
+    schemas, definitions = TypeAdapter.json_schemas(entries, ref_template=REF)
     _, problem = models_json_schema([(Problem, "serialization")], ref_template=REF)
     components = definitions.get("$defs", {}) | problem["$defs"]
     paths: dict[str, Any] = {}
     for index, route in enumerate(routes):
-        returns = schemas[(index, "serialization")]  # type: ignore[index]
+        returns = schemas[(index, "serialization")]
         paths.setdefault(route.path, {})[route.method.lower()] = operation(route, returns)
     return {
         "openapi": "3.1.0",
@@ -101,7 +103,7 @@ def page(spec: dict[str, Any]) -> str:
     )
     style = (
         ":root{color-scheme:light dark}body{font:15px/1.5 system-ui;margin:2rem auto;max-width:70rem;padding:0 1rem}"
-        "table{border-collapse:collapse;width:100%}td{border-top:1px solid #8886;padding:.4rem .6rem;vertical-align:top}"
+        "table{border-collapse:collapse;width:100%}td{border-top:1px solid #8886;padding:.4rem;vertical-align:top}"
     )
     title = f"Workbench API {html.escape(spec['info']['version'])}"
     return (

@@ -36,13 +36,13 @@ class SocketHandler(WebSocketMixin, websocket.WebSocketHandler, RouteHandler):
         await RouteHandler.prepare(self)
 
     @allow_unauthenticated
-    async def get(self, **parameters: str) -> None:  # type: ignore[override]
+    async def get(self, **parameters: str) -> None:
         """Validate, then upgrade."""
         self.arguments = dict(parameters)
         self.query = self.read_query()
         await super().get()
 
-    def open(self, **parameters: str) -> None:  # type: ignore[override]
+    def open(self, **parameters: str) -> None:
         """Begin to send."""
         super().open()
         self.sending = asyncio.create_task(self._send())

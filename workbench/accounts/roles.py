@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Role = Literal["reviewer", "researcher", "admin"]
+Role = Literal["reviewer", "job", "researcher", "admin"]
 
 #: Every permission, and what it allows.
 PERMISSIONS = {
@@ -20,6 +20,7 @@ PERMISSIONS = {
 READ = frozenset(name for name in PERMISSIONS if name.endswith(":read"))
 ROLES: dict[Role, frozenset[str]] = {
     "reviewer": READ,
+    "job": READ | {"datasets:write", "jobs:write"},
     "researcher": READ | {"datasets:write", "jobs:write", "kernels:use"},
     "admin": frozenset(PERMISSIONS),
 }

@@ -79,7 +79,7 @@ class HTTP:
                 for message in connection:
                     yield route.adapter.validate_json(message)
         except InvalidStatus as error:
-            raise RemoteError(_problem(error.response.status_code, error.response.body)) from error
+            raise RemoteError(_problem(error.response.status_code, bytes(error.response.body))) from error
         except (OSError, ConnectionClosed) as error:
             raise ServerUnreachable(f"The workbench server at {self.url} does not answer: {error}.") from error
         _check_close(connection.close_code, connection.close_reason)

@@ -24,8 +24,9 @@ WIDTHS = {"row": "5em", "split": "4em", "prompt": "auto", "completion": "auto"}
 def dataset_card(dataset: Dataset, rows: Sequence[Row]) -> str:
     """Return a card with what a dataset holds and its first rows."""
     head = dataset.head
+    noun = "row" if head.rows == 1 else "rows"
     facts = (
-        f"version {head.number} · {head.rows:,} rows ({head.train_rows:,} train, {head.test_rows:,} test) · "
+        f"version {head.number} · {head.rows:,} {noun} ({head.train_rows:,} train, {head.test_rows:,} test) · "
         f"{head.author_name}, {head.created_at:%Y-%m-%d %H:%M} UTC · content {head.content_hash[:12]}"
     )
     message = f"<div>{escape(head.message)}</div>" if head.message else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,7 @@ class Datasets:
         test_fraction: float = DEFAULT_TEST_FRACTION,
         split_seed: int = 0,
         message: str = "",
+        progress: Callable[[int], None] | None = None,
     ) -> Dataset:
         """Create a dataset from a JSON Lines, CSV or Parquet file, or from rows (which need a `name`).
 
@@ -59,7 +60,7 @@ class Datasets:
                 split_seed=split_seed,
                 message=message,
             )
-            return Dataset(self._http, self._http.upload(routes.create, path, query=query))
+            return Dataset(self._http, self._http.upload(routes.create, path, query=query, progress=progress))
 
     def __getitem__(self, name: str) -> Dataset:
         found = self._http.call(routes.listing, query=schemas.DatasetsQuery(name=name)).items

@@ -46,7 +46,8 @@ def mcnemar(first: int, second: int) -> float:
     for successes in range(min(first, second) + 1):
         tail += term
         term = term * (trials - successes) // (successes + 1)
-    return min(1.0, 2 * tail / 2**trials)
+    p_value: float = 2 * tail / 2**trials
+    return min(1.0, p_value)
 
 
 def _matches(samples: Sequence[Sample]) -> Mapping[int, bool]:
@@ -60,7 +61,9 @@ def _verdict(only_tuned: int, only_base: int, p_value: float) -> Verdict:
 
 
 def _sentence(verdict: Verdict, only_tuned: int, only_base: int, rows: int, p_value: float) -> str:
-    facts = f"of {rows} rows, {only_tuned} are right only after training and {only_base} only before (p = {p_value:.2g})"
+    facts = (
+        f"of {rows} rows, {only_tuned} are right only after training and {only_base} only before (p = {p_value:.2g})"
+    )
     if verdict == "noise":
         return f"The difference may be chance: {facts}."
     return f"The tuned model is {verdict} than its base: {facts}."

@@ -1,4 +1,4 @@
-"""The evaluation worker: `python -m workbench.evaluation.run ATTEMPT_DIR`. It writes files and never opens the database."""
+"""The evaluation worker: `python -m workbench.evaluation.run ATTEMPT_DIR`. It never opens the database."""
 
 from __future__ import annotations
 

@@ -17,12 +17,18 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 class EvaluationSpec(Schema):
     """An evaluation as a researcher asks for it; the path names the model version to judge."""
 
-    baseline: str | None = Field(None, min_length=1, description="The version to compare it with; none compares nothing.")
+    baseline: str | None = Field(
+        None, min_length=1, description="The version to compare it with; none compares nothing."
+    )
     data: SplitRef = Field(description="The rows to answer: one side of a dataset version, usually the held-out one.")
     max_new_tokens: Annotated[Count, Field(le=32_768)] = Field(64, description="Longest answer in tokens.")
-    batch_size: Annotated[Count, Field(le=4096)] = Field(16, description="Rows answered at once; no influence on the result.")
+    batch_size: Annotated[Count, Field(le=4096)] = Field(
+        16, description="Rows answered at once; no influence on the result."
+    )
     limit: Count | None = Field(None, description="Answer only this many rows, drawn by the seed.")
-    seed: Annotated[int, Field(strict=True, ge=0, le=2**32 - 1)] = Field(0, description="Seed of the rows drawn by limit.")
+    seed: Annotated[int, Field(strict=True, ge=0, le=2**32 - 1)] = Field(
+        0, description="Seed of the rows drawn by limit."
+    )
 
 
 class EvaluatedModel(Schema):

@@ -34,5 +34,7 @@ def perplexity(samples: Sequence[Sample]) -> float:
     except OverflowError:
         value = math.inf
     if not math.isfinite(value):
-        raise NotFinite(f"The model's mean negative log-likelihood is {mean:g}, so its weights are broken; train it again.")
+        raise NotFinite(
+            f"The model's mean negative log-likelihood is {mean:g}, so its weights are broken; train it again."
+        )
     return value

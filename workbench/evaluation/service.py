@@ -86,7 +86,8 @@ def listing(context: Context, query: PageQuery) -> Page[schemas.Evaluation]:
         statement = statement.where(Evaluation.id < query.cursor)
     rows = context.session.scalars(statement).all()
     more = len(rows) > query.limit
-    return Page(items=[_record(row) for row in rows[: query.limit]], next_cursor=rows[query.limit - 1].id if more else None)
+    cursor = rows[query.limit - 1].id if more else None
+    return Page(items=[_record(row) for row in rows[: query.limit]], next_cursor=cursor)
 
 
 def show(context: Context, evaluation_id: str) -> schemas.Evaluation:

@@ -1,1 +1,1 @@
-"""Load a model, render its template, generate and score. This slice knows no database; `template` and `weights` need no torch."""
+"""Load a model, render its template, generate and score. Knows no database; `template` and `weights` need no torch."""

@@ -10,7 +10,7 @@ from workbench.inference.load import LanguageModel
 
 
 def generate(model: LanguageModel, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
-    """Answer each prompt (token ids) with at most `max_new_tokens` tokens; the token that ended the answer is left out."""
+    """Answer each prompt (token ids) with at most `max_new_tokens` tokens, without the token that ended the answer."""
     if not prompts:
         return []
     width = max(len(prompt) for prompt in prompts)

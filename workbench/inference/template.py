@@ -26,7 +26,7 @@ from workbench.core.errors import Invalid, NotFound
 Message = Mapping[str, str]
 Source = Literal["chat_template.jinja", "tokenizer_config.json", "plain"]
 
-#: Stands in where a model brings no chat template (a bare base model): each text on its own line, the answer ended by eos.
+#: Stands in where a model brings no chat template: each text on its own line, the answer ended by eos.
 PLAIN_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] + eos_token }}{% endgeneration %}"
@@ -118,10 +118,16 @@ class ChatTemplate:
         plain = [dict(message) for message in messages]
         try:
             return self._compiled.render(
-                messages=plain, add_generation_prompt=add_generation_prompt, tools=None, documents=None, **self.special_tokens
+                messages=plain,
+                add_generation_prompt=add_generation_prompt,
+                tools=None,
+                documents=None,
+                **self.special_tokens,
             )
         except (jinja2.TemplateError, TypeError, ValueError) as error:
-            raise TemplateInvalid(f"The model's chat template ({self.source}) refused the messages: {error}.") from error
+            raise TemplateInvalid(
+                f"The model's chat template ({self.source}) refused the messages: {error}."
+            ) from error
 
     def encode(self, text: str) -> list[int]:
         """Turn rendered text into token ids; no special token is added."""
@@ -138,7 +144,7 @@ class ChatTemplate:
         return self.encode(self.render(messages, add_generation_prompt=True))
 
     def example(self, prompt: str, completion: str, max_length: int | None = None) -> Example:
-        """Tokenise one row. The prompt's tokens are exactly those of `prompt_ids`, and the last trained token ends the turn."""
+        """Tokenise one row: exactly the tokens of `prompt_ids`, then the completion with its end-of-turn token."""
         question = {"role": "user", "content": prompt}
         asked = self.render([question], add_generation_prompt=True)
         whole = self.render([question, {"role": "assistant", "content": completion}])
@@ -168,7 +174,9 @@ class ChatTemplate:
         try:
             return _environment().from_string(self.text)
         except jinja2.TemplateSyntaxError as error:
-            raise TemplateInvalid(f"The model's chat template ({self.source}) is not valid Jinja: {error.message}.") from error
+            raise TemplateInvalid(
+                f"The model's chat template ({self.source}) is not valid Jinja: {error.message}."
+            ) from error
 
 
 class _Generation(jinja2.ext.Extension):
@@ -208,7 +216,9 @@ def _raise(message: str) -> NoReturn:
 def _read_tokenizer(folder: Path) -> tuple[Tokenizer, str]:
     path = folder / "tokenizer.json"
     if not path.is_file():
-        raise TokenizerNotFound(f"The model folder {folder.name!r} has no tokenizer.json; export it with a fast tokenizer.")
+        raise TokenizerNotFound(
+            f"The model folder {folder.name!r} has no tokenizer.json; export it with a fast tokenizer."
+        )
     content = path.read_bytes()
     try:
         tokenizer = Tokenizer.from_buffer(content)
@@ -254,12 +264,16 @@ def _find_template(folder: Path, config: Mapping[str, Any]) -> tuple[Source, str
 
 def _stop_ids(tokenizer: Tokenizer, special_tokens: Mapping[str, str], folder: Path) -> tuple[int, ...]:
     configured = _read_json(folder / "generation_config.json").get("eos_token_id")
-    extra: Iterable[int] = configured if isinstance(configured, list) else [configured] if configured is not None else []
+    extra: Iterable[int] = (
+        configured if isinstance(configured, list) else [configured] if configured is not None else []
+    )
     eos = special_tokens.get("eos_token")
     own = [_token_id(tokenizer, eos)] if eos is not None else []
     stop_ids = tuple(dict.fromkeys([*own, *extra]))
     if not stop_ids:
-        raise TemplateInvalid(f"The model {folder.name!r} names no end-of-sequence token, so its answers would never end.")
+        raise TemplateInvalid(
+            f"The model {folder.name!r} names no end-of-sequence token, so its answers would never end."
+        )
     return stop_ids
 
 

@@ -37,7 +37,9 @@ def tensors(folder: Path) -> list[TensorEntry]:
     """List the tensors of a model folder, sorted by name; raises WeightsNotFound."""
     paths = sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("adapter_model*.safetensors"))
     if not paths:
-        raise WeightsNotFound(f"The model folder {folder.name!r} has no model.safetensors; only safetensors weights are read.")
+        raise WeightsNotFound(
+            f"The model folder {folder.name!r} has no model.safetensors; only safetensors weights are read."
+        )
     return sorted((entry for path in paths for entry in _entries(path)), key=lambda entry: entry.name)
 
 

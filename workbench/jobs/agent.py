@@ -112,7 +112,7 @@ class Agent:
         if self._leadership.held():
             self._plan()
         for job in self._runner.live():
-            self._runner.follow(job)
+            self._follow(job)
 
     def shut_down(self, timeout: float = 60.0) -> None:
         """Stop every live job of this host and wait for its end; each is queued to go on at the next start."""
@@ -121,9 +121,17 @@ class Agent:
             self._runner.stop(job)
         while (live := self._runner.live()) and time.monotonic() < deadline:
             for job in live:
-                self._runner.follow(job)
+                self._follow(job)
             time.sleep(0.1)
         self._leave()
+
+    def _follow(self, job: Job) -> None:
+        try:
+            self._runner.follow(job)
+        except OperationalError:
+            raise
+        except Exception:
+            logger.exception("Job %s cannot be followed; the others go on", job.id)
 
     def _idle(self) -> bool:
         server = _read(self._settings.home / "server.json")

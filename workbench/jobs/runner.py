@@ -91,9 +91,9 @@ class Runner:
         folder.path.mkdir(parents=True, exist_ok=True)
         with self._database.write() as session:
             attempt = _attempt(session, job)
-            user = Principal(job.owner_id, job.owner_name, ROLES["researcher"])
+            user = Principal(job.owner_id, job.owner_name, ROLES["job"])
             accounts.revoke(session, "job", attempt.id)
-            token = accounts.issue(session, user, "researcher", "job", attempt.id)
+            token = accounts.issue(session, user, "job", "job", attempt.id)
         spec = {
             "job_id": job.id,
             "attempt_id": attempt.id,
@@ -162,14 +162,19 @@ class Runner:
             self._end(job, "failed", None, error_code="job.unpublished", error=message)
 
     def _lose(self, job: Job) -> None:
-        if not self._move(job, "lost"):
-            return
-        if job.attempt_no < MAX_ATTEMPTS_AFTER_LOSS:
-            reason = "Its supervisor vanished (the machine may have restarted); it goes on from its last checkpoint."
-            self._end(job, "queued", None, reason)
-        else:
-            message = f"Its supervisor vanished in {job.attempt_no} attempts; look at the host's memory and logs."
-            self._end(job, "failed", None, error_code="job.lost", error=message)
+        with self._database.write() as session:
+            row = service.find(session, job.id)
+            if (row.state, row.attempt_no) != (job.state, job.attempt_no) or not move(session, row, "lost"):
+                return
+            attempt = _attempt(session, row)
+            attempt.finished_at = utcnow()
+            accounts.revoke(session, "job", attempt.id)
+            if row.attempt_no < MAX_ATTEMPTS_AFTER_LOSS:
+                reason = "Its supervisor vanished (the machine may have restarted); it goes on from its last checkpoint."
+                move(session, row, "queued", wait_reason=reason)
+                return
+            message = f"Its supervisor vanished in {row.attempt_no} attempts; look at the host's memory and logs."
+            move(session, row, "failed", error_code="job.lost", error=message, finished_at=utcnow())
 
     def _end(
         self, job: Job, state: schemas.State, status: Status | None, wait_reason: str | None = None, **values: Any
@@ -184,7 +189,7 @@ class Runner:
 
     def _move(self, job: Job, state: schemas.State, **values: Any) -> bool:
         with self._database.write() as session:
-            return move(session, session.merge(job), state, **values)
+            return move(session, job, state, **values)
 
     def _folder(self, job: Job) -> AttemptFolder:
         return AttemptFolder(self._settings.home, job.id, job.attempt_no)

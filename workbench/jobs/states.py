@@ -41,7 +41,7 @@ def move(session: Session, job: Job, target: State, **values: Any) -> bool:
     moved = session.execute(update(Job).where(unchanged).values(fields).execution_options(synchronize_session=False))
     if moved.rowcount != 1:  # type: ignore[attr-defined]
         return False
-    session.refresh(job)
-    data = {"state": target, "attempt_no": job.attempt_no, "error": job.error}
+    fresh = session.get_one(Job, job.id, populate_existing=True)
+    data = {"state": target, "attempt_no": fresh.attempt_no, "error": fresh.error}
     events.publish(session, f"job:{job.id}", "state", data)
     return True

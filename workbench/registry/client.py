@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +56,7 @@ class Models:
     def __init__(self, http: HTTP) -> None:
         self._http = http
 
-    def list(self) -> list[Model]:
+    def list(self) -> Sequence[Model]:
         """Return the newest models."""
         return self._http.call(routes.listing, query=PageQuery(limit=200)).items
 
@@ -69,5 +70,5 @@ class Models:
             raise KeyError(f"there is no model {name!r}")
         return ModelVersion(self._http, found.versions[0])
 
-    def _ipython_key_completions_(self) -> list[str]:
+    def _ipython_key_completions_(self) -> Sequence[str]:
         return [model.name for model in self.list()]

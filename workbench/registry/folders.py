@@ -1,4 +1,4 @@
-"""Base models on disk: found in a local folder or the hub cache, recognised by a cheap fingerprint. Loads no weights."""
+"""Base models on disk: a local folder or the hub cache, recognised by a cheap fingerprint. Loads no weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker's side of an attempt folder: what it is told, and how it says that it ended. Knows no database and no torch."""
+"""A worker's side of an attempt folder: what it is told, and how it says that it ended. Knows no database."""
 
 from __future__ import annotations
 

@@ -95,7 +95,8 @@ def fsync_tree(folder: Path) -> None:
 def _write_manifest(checkpoint: Path) -> None:
     files = sorted(path for path in checkpoint.rglob("*") if path.is_file())
     content = {
-        str(path.relative_to(checkpoint)): {"size_bytes": path.stat().st_size, "sha256": file_sha256(path)} for path in files
+        str(path.relative_to(checkpoint)): {"size_bytes": path.stat().st_size, "sha256": file_sha256(path)}
+        for path in files
     }
     (checkpoint / MANIFEST).write_text(json.dumps({"files": content}, indent=1))
     fsync_tree(checkpoint)

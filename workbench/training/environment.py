@@ -9,7 +9,18 @@ from typing import Any
 
 import torch
 
-PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "llm-workbench")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "datasets",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "llm-workbench",
+)
 
 
 def record(device: torch.device) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Points where a test can kill the worker: `WORKBENCH_FAULT=step:12` or `checkpoint:8:files` sends SIGKILL to itself there."""
+"""Points where a test can kill the worker: `WORKBENCH_FAULT=step:12` or `checkpoint:8:files` means SIGKILL there.
+
+The places inside a checkpoint are `weights`, `files` and `manifest`: what has just been written.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from workbench.core.widgets.log_view import LogView
 from workbench.core.widgets.progress import Progress
 from workbench.core.widgets.series import Series
 from workbench.datasets.client import Dataset
-from workbench.jobs.schemas import ENDED, Job, LogPage, Message, MetricMessage, ResumedMessage, StateMessage
+from workbench.jobs.schemas import ENDED, Job, Message, MetricMessage, ResumedMessage, StateMessage
 from workbench.training.client import Run
 
 REDRAW_INTERVAL = 0.25  # seconds
@@ -30,8 +31,15 @@ SPEED_WINDOW = 30  # points
 NUMBERS = ("epochs", "max_steps", "learning_rate", "batch_size", "max_length", "seed")
 MORE_NUMBERS = ("warmup_steps", "weight_decay", "logging_steps", "save_steps")
 PLACEHOLDERS = {
-    **{"epochs": "3", "batch_size": "16", "max_length": "1024", "seed": "0", "warmup_steps": "0"},
-    **{"weight_decay": "0", "logging_steps": "5", "save_steps": "100", "learning_rate": "2e-5 / 2e-4"},
+    "epochs": "3",
+    "learning_rate": "2e-5 / 2e-4",
+    "batch_size": "16",
+    "max_length": "1024",
+    "seed": "0",
+    "warmup_steps": "0",
+    "weight_decay": "0",
+    "logging_steps": "5",
+    "save_steps": "100",
 }
 FIRST_METRIC = "loss"
 
@@ -55,16 +63,16 @@ class TrainPanel(ipywidgets.VBox):  # type: ignore[misc]
         self.heading = Heading(self.language, title=self._text("title"), note=self._text("empty"))
         base = self._bases[0][0] if self._bases else ""
         values = {"base": base, "adapter": "full", "scheduler": "linear"}
-        self.form = Form(
-            self._fields(), self._start, action=self._text("start"), values=values, language=self.language
-        )
+        self.form = Form(self._fields(), self._start, action=self._text("start"), values=values, language=self.language)
         self.form.locked = True
         super().__init__([self.heading, self.form])
         self.add_class("wb-panel")
 
     def offer(self, dataset: Dataset) -> None:
         """Add a dataset to those that can be trained on, and choose it."""
-        self._datasets = {dataset.id: dataset} | {key: known for key, known in self._datasets.items() if key != dataset.id}
+        self._datasets = {dataset.id: dataset} | {
+            key: known for key, known in self._datasets.items() if key != dataset.id
+        }
         self.form.fields = self._fields()
         self.form.values = {**self.form.values, "data": dataset.id}
         self.form.locked = False
@@ -124,7 +132,8 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
         self._job = run.job()
         self._seq = 0
         self._pace: deque[MetricMessage] = deque(maxlen=SPEED_WINDOW)
-        self._log_position = (0, -LOG_BYTES)
+        self._log_position = (-1, -LOG_BYTES)
+        self._log_due = 0.0
         self._lock = threading.RLock()
         self._changed = threading.Event()
         self._closed = threading.Event()
@@ -200,15 +209,16 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
         self._changed.set()
 
     def _paint(self, listener: threading.Thread) -> None:
-        last = False
-        while not last:
-            last = not listener.is_alive()
-            self._changed.clear()
-            self._draw()
-            self._read_log()
-            if not last:
+        alive = True
+        while alive and not self._closed.is_set():
+            alive = listener.is_alive()
+            if self._changed.is_set():
+                self._changed.clear()
+                self._draw()
+            self._read_log(hurry=not alive)
+            if alive:
                 self._closed.wait(REDRAW_INTERVAL)
-                self._changed.wait(QUIET_INTERVAL if listener.is_alive() else 0)
+                self._changed.wait(QUIET_INTERVAL)
         if self._job.state in ENDED and self._on_end is not None and not self._closed.is_set():
             self._on_end(self._job)
 
@@ -270,24 +280,31 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
         ]
         return [figure for figure in figures if figure is not None]
 
-    def _read_log(self) -> None:
-        attempt_no, offset = self._log_position
+    def _read_log(self, hurry: bool) -> None:
+        if not hurry and time.monotonic() < self._log_due:
+            return
         try:
-            page = self.run.log(offset, LOG_BYTES)
-            if page.attempt_no != attempt_no:
-                page = self._other_log(page, offset)
-            self.log.append(page.text)
-            self._log_position = (page.attempt_no, page.next_offset)
+            while self._read_log_piece():
+                pass
         except WorkbenchError as error:
             self._note_connection(error.detail)
+        self._log_due = time.monotonic() + QUIET_INTERVAL
 
-    def _other_log(self, page: LogPage, offset: int) -> LogPage:
-        self.log.clear()
-        return page if offset < 0 else self.run.log(-LOG_BYTES, LOG_BYTES)
+    def _read_log_piece(self) -> bool:
+        """Append the next piece of the log; tell whether there is more."""
+        attempt_no, offset = self._log_position
+        page = self.run.log(offset, LOG_BYTES)
+        if page.attempt_no != attempt_no:
+            self.log.clear()
+            page = page if offset < 0 else self.run.log(-LOG_BYTES, LOG_BYTES)
+        self.log.append(page.text)
+        self._log_position = (page.attempt_no, page.next_offset)
+        return page.next_offset < page.size_bytes
 
     def _cancel(self) -> None:
-        self._job = self.run.cancel()
-        self._draw()
+        with self._lock:
+            self._job = self.run.cancel()
+            self._draw()
 
     def _resume(self) -> None:
         self.join()

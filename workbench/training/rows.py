@@ -1,9 +1,12 @@
-"""From prompt/completion rows to token ids. Needs no torch, so that the server can check rows before it accepts a run."""
+"""From prompt/completion rows to token ids, without torch: the server checks rows before it accepts a run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
 
 from workbench.core.errors import Invalid
 from workbench.inference.template import ChatTemplate, Example
@@ -39,6 +42,13 @@ class TokenisedRows:
     def used(self) -> int:
         """Number of rows that are trained on."""
         return len(self.examples)
+
+
+def read(arrow: Path) -> list[Row]:
+    """Read the prompts and completions of a materialised split."""
+    with pa.memory_map(str(arrow)) as source, pa.ipc.open_stream(source) as stream:
+        table = stream.read_all()
+        return list(zip(table.column("prompt").to_pylist(), table.column("completion").to_pylist(), strict=True))
 
 
 def examples(template: ChatTemplate, rows: Iterable[Row], max_length: int) -> TokenisedRows:

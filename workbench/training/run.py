@@ -1,12 +1,12 @@
-"""The training worker: `torchrun … -m workbench.training.run ATTEMPT_DIR`. It writes files and never opens the database."""
+"""The training worker: `torchrun … -m workbench.training.run ATTEMPT_DIR`. It never opens the database."""
 
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import sys
 import time
+import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from workbench.core.errors import WorkbenchError
 from workbench.datasets.materialise import materialise
 from workbench.inference.template import ChatTemplate
-from workbench.inference.weights import weights_sha256
+from workbench.inference.weights import tensors, weights_sha256
 from workbench.training import checkpoints
 from workbench.training.attempt import Attempt, Stopped, StopRequest, run_worker
 from workbench.training.metrics import MetricsWriter
+from workbench.training.rows import TokenisedRows, ensure_trainable, read
 from workbench.training.schemas import TrainingJob
 
 if TYPE_CHECKING:
-    from workbench.training.rows import TokenisedRows
     from workbench.training.trainer import ResumableTrainer
 
 logger = logging.getLogger("workbench")
@@ -40,7 +40,12 @@ def work(attempt: Attempt, stop: StopRequest) -> None:
     job = job.model_copy(update={"training": job.training.resolved()})
     base = attempt.resolve(job.base.path)
     template = ChatTemplate.from_folder(base)
-    arrow = materialise(attempt.home, job.data)
+    tensors(base)
+    rows = ensure_trainable(template, read(materialise(attempt.home, job.data)), job.training.max_length)
+    logger.info(
+        "%d rows (%d truncated, %d dropped); template: %s", rows.used, rows.truncated, rows.dropped, template.source
+    )
+    stop.check()
     _silence()
 
     import torch
@@ -48,15 +53,14 @@ def work(attempt: Attempt, stop: StopRequest) -> None:
     from workbench.training import sft
 
     torch.set_num_threads(job.training.cpu_threads)
-    rows = sft.tokenise(template, arrow, job.training)
-    logger.info("%d rows (%d truncated, %d dropped); template: %s", rows.used, rows.truncated, rows.dropped, template.source)
     trainer = sft.make_trainer(job.training, base, rows, attempt.checkpoints)
     stop.check()
     try:
         _train(attempt, trainer, stop)
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(
-            "The GPU's memory is used up; lower micro_batch_size or max_length, use an adapter, or turn gradient_checkpointing on."
+            "The GPU's memory is used up; lower micro_batch_size or max_length, use an adapter,"
+            " or turn gradient_checkpointing on."
         ) from error
     if trainer.is_world_process_zero():
         _publish(attempt, job, trainer, rows, template, base, time.monotonic() - begun)
@@ -139,7 +143,8 @@ def _silence() -> None:
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     disable_progress_bar()
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    # PEFT still asks by the deprecated name
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a training run is told. Every number is checked here, because TRL's own configuration accepts almost anything."""
+"""What a training run is told. Every number is checked here: TRL's own configuration accepts almost anything."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ class LoraSpec(Schema):
 
     r: Annotated[Count, Field(le=1024)] = Field(16, description="Rank of the adapter matrices; more can learn more.")
     alpha: Annotated[Number, Field(gt=0)] = Field(32.0, description="Scale of the adapter; its effect is alpha / r.")
-    dropout: Annotated[Number, Field(ge=0, lt=1)] = Field(0.05, description="Share of the adapter's inputs dropped at random.")
+    dropout: Annotated[Number, Field(ge=0, lt=1)] = Field(
+        0.05, description="Share of the adapter's inputs dropped at random."
+    )
     target_modules: Literal["all-linear"] | list[str] = Field(
-        "all-linear", description="Which layers get an adapter: all linear ones but the head, or a list of module names."
+        "all-linear",
+        description="Which layers get an adapter: all linear ones but the head, or a list of module names.",
     )
 
 
@@ -43,24 +46,39 @@ class TrainingSpec(Schema):
         None, description="Peak learning rate; 2e-5 for all weights, 2e-4 for an adapter."
     )
     scheduler: Literal["linear", "cosine", "constant"] = Field("linear", description="Learning rate after the warmup.")
-    warmup_steps: Annotated[int, Field(strict=True, ge=0)] = Field(0, description="Steps over which the learning rate rises.")
+    warmup_steps: Annotated[int, Field(strict=True, ge=0)] = Field(
+        0, description="Steps over which the learning rate rises."
+    )
     weight_decay: Annotated[Number, Field(ge=0, le=1)] = Field(0.0, description="AdamW's decoupled weight decay.")
-    adam_beta2: Annotated[Number, Field(gt=0, lt=1)] = Field(0.999, description="AdamW's second decay rate; .95-.98 for short runs.")
-    max_grad_norm: Annotated[Number, Field(ge=0)] = Field(1.0, description="Gradients are clipped to this norm; 0 never clips.")
+    adam_beta2: Annotated[Number, Field(gt=0, lt=1)] = Field(
+        0.999, description="AdamW's second decay rate; .95-.98 for short runs."
+    )
+    max_grad_norm: Annotated[Number, Field(ge=0)] = Field(
+        1.0, description="Gradients are clipped to this norm; 0 never clips."
+    )
     batch_size: Count = Field(16, description="Rows of one optimizer step, over all processes.")
     micro_batch_size: Count | None = Field(
-        None, description="Rows that a device takes at once; the rest of the batch is accumulated. At most 8 unless given."
+        None,
+        description="Rows that a device takes at once; the rest of the batch is accumulated. At most 8 unless given.",
     )
-    max_length: Annotated[Count, Field(ge=8)] = Field(1024, description="Tokens of a row; what is longer is cut at the end.")
-    seed: Annotated[int, Field(strict=True, ge=0, le=2**32 - 1)] = Field(0, description="Seed of shuffling, dropout and adapters.")
+    max_length: Annotated[Count, Field(ge=8)] = Field(
+        1024, description="Tokens of a row; what is longer is cut at the end."
+    )
+    seed: Annotated[int, Field(strict=True, ge=0, le=2**32 - 1)] = Field(
+        0, description="Seed of shuffling, dropout and adapters."
+    )
     logging_steps: Count = Field(5, description="Steps between two points of the chart.")
     save_steps: Count = Field(100, description="Steps between two checkpoints.")
     processes: Annotated[Count, Field(le=1024)] = Field(1, description="Processes (one per GPU) that share the batch.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Precision; auto is float32 on a CPU and mixed bfloat16 on a GPU."
     )
-    gradient_checkpointing: bool = Field(False, strict=True, description="Trade time for memory: recompute activations.")
-    cpu_threads: Annotated[Count, Field(le=256)] = Field(1, description="CPU threads of a process; part of exact repetition.")
+    gradient_checkpointing: bool = Field(
+        False, strict=True, description="Trade time for memory: recompute activations."
+    )
+    cpu_threads: Annotated[Count, Field(le=256)] = Field(
+        1, description="CPU threads of a process; part of exact repetition."
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -73,7 +91,8 @@ class TrainingSpec(Schema):
         micro = self.micro_batch_size
         if micro is not None and self.batch_size % (micro * self.processes):
             raise ValueError(
-                f"batch_size {self.batch_size} is not a multiple of micro_batch_size x processes = {micro * self.processes}"
+                f"batch_size {self.batch_size} is not a multiple of"
+                f" micro_batch_size x processes = {micro * self.processes}"
             )
         return self
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import datasets
-import pyarrow as pa
 import torch
 import transformers
 from peft import LoraConfig
@@ -16,8 +14,8 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig
 
 from workbench.inference import load
-from workbench.inference.template import ChatTemplate, Example
-from workbench.training.rows import Row, TokenisedRows, ensure_trainable
+from workbench.inference.template import Example
+from workbench.training.rows import TokenisedRows
 from workbench.training.schemas import LoraSpec, TrainingSpec
 from workbench.training.trainer import ResumableTrainer
 
@@ -28,17 +26,6 @@ IGNORED = -100  # label of a token that is not trained
 SCHEDULERS = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
-def read_rows(arrow: Path) -> list[Row]:
-    """Read the prompts and completions of a materialised split."""
-    with pa.memory_map(str(arrow)) as source, pa.ipc.open_stream(source) as stream:
-        return list(_rows(stream))
-
-
-def tokenise(template: ChatTemplate, arrow: Path, spec: TrainingSpec) -> TokenisedRows:
-    """Tokenise a materialised split; raises NoRows or NoTrainedToken."""
-    return ensure_trainable(template, read_rows(arrow), spec.max_length)
-
-
 def make_trainer(spec: TrainingSpec, base: Path, rows: TokenisedRows, folder: Path) -> ResumableTrainer:
     """Load the base and join it with rows and settings; checkpoints will go to `folder`. `spec` is resolved."""
     device = load.default_device()
@@ -46,7 +33,9 @@ def make_trainer(spec: TrainingSpec, base: Path, rows: TokenisedRows, folder: Pa
         model=_network(spec, base, device),
         args=arguments(spec, device, folder),
         train_dataset=training_dataset(rows.examples),
-        processing_class=transformers.AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=False),
+        processing_class=transformers.AutoTokenizer.from_pretrained(
+            base, local_files_only=True, trust_remote_code=False
+        ),
         peft_config=_lora(spec.lora) if spec.lora is not None else None,
         folder=folder,
     )
@@ -130,9 +119,6 @@ def _lora(spec: LoraSpec) -> LoraConfig:
 
 
 def _labels(example: Example) -> list[int]:
-    return [token if trained else IGNORED for token, trained in zip(example.input_ids, example.completion_mask, strict=True)]
-
-
-def _rows(stream: pa.RecordBatchStreamReader) -> Iterator[Row]:
-    for batch in stream:
-        yield from zip(batch.column("prompt").to_pylist(), batch.column("completion").to_pylist(), strict=True)
+    return [
+        token if trained else IGNORED for token, trained in zip(example.input_ids, example.completion_mask, strict=True)
+    ]

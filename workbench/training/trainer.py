@@ -37,6 +37,8 @@ class ResumableTrainer(SFTTrainer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, folder: Path, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # TRL gathers sums, not samples: of the last batch accelerate would cut off the sums of some ranks
+        self.accelerator.gather_for_metrics = self.accelerator.gather
         self._folder = folder
         self._staging: Path | None = None
         self._resumed: Path | None = None
@@ -118,9 +120,7 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         """Go on where the checkpoint's sums ended."""
         self._trainer.restore_progress()
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Save and stop if any process was asked to."""
         faults.reach(f"step:{state.global_step}")
         if self._asked(args.device) and state.global_step < state.max_steps:
@@ -162,7 +162,8 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
             return
         if not is_finite(logs.get("loss")):
             raise TrainingDiverged(
-                f"The loss is {logs.get('loss')} at step {state.global_step}; lower the learning rate or add warmup steps."
+                f"The loss is {logs.get('loss')} at step {state.global_step};"
+                " lower the learning rate or add warmup steps."
             )
         if self._writer is not None:
             self._writer.write(state.global_step, state.max_steps, {**logs, "tokens_per_second": self._speed(logs)})

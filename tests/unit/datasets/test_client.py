@@ -118,7 +118,7 @@ def test_the_card_shows_rows_and_escapes_everything(datasets: Datasets) -> None:
     for html in (dataset._repr_html_(), dataset["all"]._repr_html_(), dataset.head()._repr_html_()):
         assert "<script" not in html
         assert "&lt;script&gt;" in html
-    assert "version 1 · 1 rows" in dataset._repr_html_()
+    assert "version 1 · 1 row (" in dataset._repr_html_()
 
 
 def test_everything_is_a_plain_dict_too(support: Dataset) -> None:

@@ -21,7 +21,8 @@ def test_columns_keep_their_types_and_nested_values_become_json(write: Write) ->
     reader = JSONLines(
         write(
             "x.jsonl",
-            '{"q": "é", "a": "b", "n": 1, "x": 1, "ok": true, "tags": ["ü", 1], "mixed": "s", "big": 9007199254740993}\n'
+            '{"q": "é", "a": "b", "n": 1, "x": 1, "ok": true, "tags": ["ü", 1], '
+            '"mixed": "s", "big": 9007199254740993}\n'
             '\n{"q": "c", "a": "d", "n": null, "x": 0.5, "mixed": 2, "empty": null}\n',
         )
     )

@@ -57,7 +57,7 @@ def test_places_count_rows_over_batches(write: Write) -> None:
 
 def test_other_types_are_no_prompt(write: Write) -> None:
     reader = Parquet(write("x.parquet", parquet(pa.table({"q": [b"x"], "a": ["y"]}))))
-    with pytest.raises(MappingRefused, match='The column "q" of x.parquet holds binary, not text'):
+    with pytest.raises(MappingRefused, match=r'The column "q" of x\.parquet holds binary, not text'):
         read(reader)
 
 

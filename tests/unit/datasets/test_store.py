@@ -82,7 +82,7 @@ def test_a_missing_manifest_or_object_says_so(store: Store) -> None:
     store.object_path(manifest.segments[0].files[0].oid).unlink()
     with pytest.raises(DamagedStoreError, match=r"^Object \w+ cannot be read from the store"):
         list(store.scan(manifest, ["a"]))
-    with pytest.raises(DamagedStoreError, match="^Manifest 00ff cannot be read from the store"):
+    with pytest.raises(DamagedStoreError, match=r"^Manifest 00ff cannot be read from the store"):
         store.manifest("00ff")
 
 

@@ -97,9 +97,7 @@ def test_the_prompt_is_a_prefix_of_the_example_whatever_the_completion_begins_wi
 
 def test_the_mask_covers_exactly_the_completion_and_its_end(template: ChatTemplate) -> None:
     example = template.example("What is the capital of France?", "Paris")
-    trained = [
-        token for token, bit in zip(example.input_ids, example.completion_mask, strict=True) if bit
-    ]
+    trained = [token for token, bit in zip(example.input_ids, example.completion_mask, strict=True) if bit]
     assert trained[-1] == template.eos_id
     assert template.tokenizer.decode(trained, skip_special_tokens=False) == "Paris<|im_end|>"
     assert template.decode(trained) == "Paris"

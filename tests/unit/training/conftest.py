@@ -24,13 +24,17 @@ class Launcher:
     job_id: str
     spec: dict[str, Any]
     attempts: list[Path] = field(default_factory=list)
+    #: Output of the last attempt.
+    log: str = ""
 
     def prepare(self) -> Path:
         last_seq = max((line["seq"] for line in self.lines()), default=0)
         spec = TrainingSpec(base="tiny", data={"version_id": "dv_test", "split": "train"}, **self.spec)
         job = TrainingJob(training=spec, base=BaseModelRef(version_id="mv_base", path="base"), data=self.data)
         told = job.model_dump(mode="json")
-        self.attempts.append(testing.write_attempt(self.home, self.job_id, len(self.attempts) + 1, told, last_seq=last_seq))
+        self.attempts.append(
+            testing.write_attempt(self.home, self.job_id, len(self.attempts) + 1, told, last_seq=last_seq)
+        )
         return self.attempts[-1]
 
     def environment(self, fault: str = "") -> dict[str, str]:
@@ -40,7 +44,11 @@ class Launcher:
         folder = self.prepare()
         processes = self.spec.get("processes", 1)
         command = [*TORCHRUN, f"--nproc_per_node={processes}", "-m", "workbench.training.run", str(folder)]
-        return subprocess.run(command, cwd=folder, env=self.environment(fault), capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            command, cwd=folder, env=self.environment(fault), capture_output=True, text=True, timeout=120
+        )
+        self.log = done.stdout + done.stderr
+        return done
 
     def lines(self) -> list[dict[str, Any]]:
         paths = [attempt / "metrics.jsonl" for attempt in self.attempts]

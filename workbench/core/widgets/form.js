@@ -14,7 +14,7 @@ const drawField = (field, report) => {
   const error = make("span", { id: `${id}-error`, class: "wb-form-error", role: "alert" });
   const box = make("div", { class: field.wide ? "wb-field wb-wide" : "wb-field" },
     make("label", { for: id }, field.label), input,
-    field.suggestions?.length ? make("datalist", { id: `${id}-list` }, ...field.suggestions.map((value) => make("option", { value }))) : null,
+    field.suggestions?.length ? make("datalist", { id: `${id}-list` }, ...field.suggestions.map(([value, label]) => make("option", { value, label }))) : null,
     make("span", { id: `${id}-help`, class: "wb-quiet wb-form-help" }, field.help ?? ""), error);
   input.addEventListener("change", () => report(field.name, input.value));
   return { field, box, input, error };

@@ -61,7 +61,7 @@ class Form(Element):
     def refuse(self, error: WorkbenchError) -> None:
         """Show a refusal: what points at a field beside it, all else below the button."""
         names = [field["name"] for field in self.fields]
-        found = {}
+        found: Values = {}
         for problem in error.problem().errors:
             name = next((part for part in problem.pointer.split("/") if part in names), None)
             if name is not None:

@@ -26,7 +26,7 @@ class Progress(Element):
     total = traitlets.Int().tag(sync=True)
     elapsed = traitlets.Float(-1.0).tag(sync=True)
     remaining = traitlets.Float(-1.0).tag(sync=True)
-    figures = traitlets.List().tag(sync=True)
+    figures: Any = traitlets.List().tag(sync=True)
     reason = traitlets.Unicode().tag(sync=True)
     error = traitlets.Unicode().tag(sync=True)
     #: what is wrong with the connection to the server, if anything

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def thin(steps: Array, values: Array, limit: int = DRAWN_POINTS) -> tuple[Array,
         return steps, values
     stretches = (limit - 2) // 2
     edges = np.linspace(1, count - 1, stretches + 1).astype(int)
-    lows = [start + int(np.argmin(values[start:end])) for start, end in zip(edges, edges[1:], strict=False)]
-    highs = [start + int(np.argmax(values[start:end])) for start, end in zip(edges, edges[1:], strict=False)]
+    lows = [start + int(np.argmin(values[start:end])) for start, end in pairwise(edges)]
+    highs = [start + int(np.argmax(values[start:end])) for start, end in pairwise(edges)]
     kept = np.unique(np.array([0, *lows, *highs, count - 1]))
     return steps[kept], values[kept]

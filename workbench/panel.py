@@ -1,0 +1,113 @@
+"""The main job on one page: data, training, the live run, the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import ipywidgets
+
+from workbench.core.errors import WorkbenchError
+from workbench.core.texts import Language, preferred_language, text
+from workbench.core.widgets.heading import Heading
+from workbench.datasets import routes as datasets_routes
+from workbench.datasets.panel import DatasetPanel
+from workbench.evaluation import routes as evaluation_routes
+from workbench.evaluation.client import Evaluation
+from workbench.evaluation.panel import ComparisonPanel
+from workbench.evaluation.schemas import EvaluationSpec
+from workbench.jobs.schemas import Job
+from workbench.training.client import Run
+from workbench.training.panel import RunPanel, TrainPanel
+
+if TYPE_CHECKING:
+    from workbench.session import Workbench
+
+SUGGESTED_MODELS = 50
+
+
+class MainPanel(ipywidgets.VBox):  # type: ignore[misc]
+    """Everything from the file to the comparison.
+
+    What it shows lives on the server: a new panel picks up the newest dataset and the newest run.
+    """
+
+    def __init__(self, wb: Workbench, *, language: Language | None = None) -> None:
+        self.language = language or preferred_language()
+        self._wb = wb
+        self.run: RunPanel | None = None
+        self.training = TrainPanel(wb.train, bases=_bases(wb), on_start=self._started, language=self.language)
+        self.watching = ipywidgets.VBox()
+        self.comparison = ComparisonPanel(language=self.language)
+        self.data = DatasetPanel(wb.datasets, on_choice=self.training.offer, language=self.language)
+        self.watching.add_class("wb-panel")
+        self._watch_heading = Heading(self.language, title=self._text("watch.title"), note=self._text("watch.empty"))
+        self.watching.children = [self._watch_heading]
+        steps = [self.data, self.training, self.watching, self.comparison]
+        for step in steps:
+            step.add_class("wb-step")
+        super().__init__(steps)
+        self.add_class("wb-main-panel")
+        self._pick_up()
+
+    def _pick_up(self) -> None:
+        runs = self._wb.runs.list()
+        if runs:
+            self._watch(self._wb.runs[runs[0].id])
+
+    def _started(self, run: Run) -> None:
+        self.comparison.note(self._text("eval.empty"))
+        self._watch(run)
+
+    def _watch(self, run: Run) -> None:
+        if self.run is not None:
+            self.run.close()
+        self._watch_heading.note = ""
+        self.run = RunPanel(run, on_end=self._ended, language=self.language)
+        self.watching.children = [self._watch_heading, self.run]
+
+    def _ended(self, job: Job) -> None:
+        if job.state != "succeeded":
+            return
+        try:
+            self._compare(job)
+        except WorkbenchError as error:
+            self.comparison.note(error.detail)
+
+    def _compare(self, job: Job) -> None:
+        assert job.outcome is not None
+        tuned = str(job.outcome["model_version_id"])
+        known = next((each for each in self._wb.jobs.list(kind="evaluate") if _scores(each, tuned)), None)
+        evaluation_id = known.id if known is not None else self._evaluate(job, tuned)
+        if evaluation_id is None:
+            self.comparison.note(self._text("eval.no_rows"))
+        else:
+            self.comparison.show(Evaluation(self._wb.http, evaluation_id))
+
+    def _evaluate(self, job: Job, tuned: str) -> str | None:
+        """Score the run's model beside its base; the key makes panels in two windows ask for the same evaluation."""
+        version_id = str(job.spec["data"]["version_id"])
+        if self._wb.http.call(datasets_routes.version, version_id=version_id).test_rows == 0:
+            return None
+        spec = EvaluationSpec.model_validate(
+            {"data": {"version_id": version_id, "split": "test"}, "baseline": job.spec["base"]["version_id"]}
+        )
+        key = f"compare-{tuned}"
+        return self._wb.http.call(evaluation_routes.submit, body=spec, idempotency_key=key, model_id=tuned).id
+
+    def _text(self, key: str) -> str:
+        return text(key, self.language)
+
+
+def _bases(wb: Workbench) -> Sequence[tuple[str, str]]:
+    """Return what can be trained, bases first, as pairs of what to ask for and what to show."""
+    versions = [version for model in wb.models.list()[:SUGGESTED_MODELS] for version in model.versions]
+    versions.sort(key=lambda version: version.kind != "base")
+    return [
+        (version.path if version.kind == "base" else version.id, f"{version.model_name} v{version.number}")
+        for version in versions
+    ]
+
+
+def _scores(job: Job, version_id: str) -> bool:
+    return any((model["role"], model["version_id"]) == ("tuned", version_id) for model in job.spec["models"])
