@@ -70,11 +70,11 @@ class MainPanel(ipywidgets.VBox):  # type: ignore[misc]
         if job.state != "succeeded":
             return
         try:
-            self._compare(job)
+            self._compare_with_base(job)
         except WorkbenchError as error:
             self.comparison.note(error.detail)
 
-    def _compare(self, job: Job) -> None:
+    def _compare_with_base(self, job: Job) -> None:
         assert job.outcome is not None
         tuned = str(job.outcome["model_version_id"])
         known = next((each for each in self._wb.jobs.list(kind="evaluate") if _scores(each, tuned)), None)

@@ -72,8 +72,8 @@ def work(attempt: Attempt, stop: StopRequest) -> None:
             found, measured = _judge(attempt, job, model, questions, progress, stop)
             samples[model.role] = found
             scores.append(measured)
-    result = EvaluationResult(results=scores, comparison=_compare(samples))
-    attempt.write("result", {**result.model_dump(mode="json"), "environment": _environment()})
+    result = EvaluationResult(results=scores, comparison=_compare(samples), environment=_environment())
+    attempt.write("result", result.model_dump(mode="json"))
 
 
 def read_questions(arrow: Path, limit: int | None, seed: int) -> list[Question]:

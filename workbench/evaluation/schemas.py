@@ -112,6 +112,8 @@ class EvaluationResult(Schema):
 
     results: list[ModelScore]
     comparison: Comparison | None
+    #: Python, platform, packages, device.
+    environment: dict[str, Any]
 
 
 class Evaluation(Schema):
@@ -120,7 +122,7 @@ class Evaluation(Schema):
     id: str
     job_id: str
     data: SplitRef
-    #: The resolved settings: max_new_tokens, batch_size, limit, seed.
+    #: The resolved settings (max_new_tokens, batch_size, limit, seed), and the worker's environment.
     settings: dict[str, Any]
     scores: list[ModelScore]
     comparison: Comparison | None

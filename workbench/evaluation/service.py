@@ -65,7 +65,7 @@ def publish(session: Session, job: Job, attempt_id: str, result: dict[str, Any])
         job_id=job.id,
         dataset_version_id=spec.data.version_id,
         split=spec.data.split,
-        settings=settings,
+        settings=settings | {"environment": found.environment},
         scores=[score.model_dump(mode="json") for score in found.results],
         comparison=found.comparison.model_dump(mode="json") if found.comparison is not None else None,
         created_at=utcnow(),

@@ -173,7 +173,7 @@ class Runner:
                 reason = "Its supervisor vanished (the machine may have restarted); it goes on from its last checkpoint."
                 move(session, row, "queued", wait_reason=reason)
                 return
-            message = f"Its supervisor vanished in {row.attempt_no} attempts; look at the host's memory and logs."
+            message = f"Its supervisor vanished in {row.attempt_no} attempts; look at the host’s memory."
             move(session, row, "failed", error_code="job.lost", error=message, finished_at=utcnow())
 
     def _end(

@@ -144,8 +144,8 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
             description=self._text("watch.metric"), options=[(self._metric_label(FIRST_METRIC), FIRST_METRIC)]
         )
         self.chart = LiveChart(self._text("watch.step"))
-        self.log = LogView(language=self.language)
-        super().__init__([self.heading, self.progress, self.metric, self.chart, self.log])
+        self.output = LogView(language=self.language)
+        super().__init__([self.heading, self.progress, self.metric, self.chart, self.output])
         self.add_class("wb-panel")
         self.metric.observe(self._draw_chart, "value")
         self.progress.when_ready(self._draw_again)
@@ -295,9 +295,9 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
         attempt_no, offset = self._log_position
         page = self.run.log(offset, LOG_BYTES)
         if page.attempt_no != attempt_no:
-            self.log.clear()
+            self.output.clear()
             page = page if offset < 0 else self.run.log(-LOG_BYTES, LOG_BYTES)
-        self.log.append(page.text)
+        self.output.append(page.text)
         self._log_position = (page.attempt_no, page.next_offset)
         return page.next_offset < page.size_bytes
 

@@ -64,7 +64,6 @@ def work(attempt: Attempt, stop: StopRequest) -> None:
         ) from error
     if trainer.is_world_process_zero():
         _publish(attempt, job, trainer, rows, template, base, time.monotonic() - begun)
-    trainer.accelerator.wait_for_everyone()
 
 
 def _train(attempt: Attempt, trainer: ResumableTrainer, stop: StopRequest) -> None:

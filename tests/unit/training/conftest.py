@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,3 +86,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def data(home: Path) -> DataRef:
     return testing.store_rows(home, testing.demo_rows()[:37])
+
+
+NewJob = Callable[..., Launcher]
+
+
+@pytest.fixture(scope="session")
+def new_job(home: Path, data: DataRef) -> NewJob:
+    """Makes jobs: `new_job(job_id, spec)`, in another home or with other rows if told so."""
+
+    def make(job_id: str, spec: dict[str, Any], home: Path = home, data: DataRef = data) -> Launcher:
+        return Launcher(home, data, job_id, spec)
+
+    return make

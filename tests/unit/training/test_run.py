@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import json
 import shutil
 import signal
@@ -5,16 +7,17 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.unit.training.conftest import Launcher
 from workbench import testing
-from workbench.datasets.schemas import DataRef
 from workbench.inference.template import ChatTemplate
 from workbench.inference.weights import tensors, weights_sha256
 from workbench.training import checkpoints
+
+if TYPE_CHECKING:
+    from conftest import Launcher, NewJob
 
 pytestmark = pytest.mark.slow
 
@@ -35,16 +38,16 @@ LORA = {"adapter": "lora", "lora": {"r": 4, "alpha": 8.0, "dropout": 0.1}}
 
 
 @pytest.fixture(scope="module")
-def full(home: Path, data: DataRef) -> Launcher:
-    launcher = Launcher(home, data, "full", SMALL)
+def full(new_job: NewJob) -> Launcher:
+    launcher = new_job("full", SMALL)
     done = launcher.run()
     assert done.returncode == 0, done.stdout + done.stderr
     return launcher
 
 
 @pytest.fixture(scope="module")
-def lora(home: Path, data: DataRef) -> Launcher:
-    launcher = Launcher(home, data, "lora", {**SMALL, **LORA})
+def lora(new_job: NewJob) -> Launcher:
+    launcher = new_job("lora", {**SMALL, **LORA})
     done = launcher.run()
     assert done.returncode == 0, done.stdout + done.stderr
     return launcher
@@ -130,9 +133,8 @@ def test_an_adapter_is_merged_and_kept(lora: Launcher) -> None:
         assert torch.allclose(merged.network(ids).logits, adapted(ids).logits, atol=1e-4)
 
 
-def test_two_processes_share_the_batch_and_resume_bit_identical(home: Path, data: DataRef) -> None:
-    spec = {**SMALL, "processes": 2}
-    launcher = Launcher(home, data, "two", spec)
+def test_two_processes_share_the_batch_and_resume_bit_identical(new_job: NewJob) -> None:
+    launcher = new_job("two", {**SMALL, "processes": 2})
     done = launcher.run()
     assert done.returncode == 0, done.stdout + done.stderr
     assert launcher.document("result")["steps"] == 24
@@ -141,8 +143,8 @@ def test_two_processes_share_the_batch_and_resume_bit_identical(home: Path, data
     assert again.points() == launcher.points()
 
 
-def test_a_request_to_stop_saves_and_exits_143(home: Path, data: DataRef) -> None:
-    launcher = Launcher(home, data, "stop", {**SMALL, "max_steps": 100_000, "save_steps": 100_000})
+def test_a_request_to_stop_saves_and_exits_143(new_job: NewJob) -> None:
+    launcher = new_job("stop", {**SMALL, "max_steps": 100_000, "save_steps": 100_000})
     folder = launcher.prepare()
     command = [sys.executable, "-m", "workbench.training.run", str(folder)]
     with subprocess.Popen(
@@ -171,14 +173,14 @@ def failure(launcher: Launcher) -> dict[str, Any]:
     return launcher.document("error")
 
 
-def test_rows_without_a_trained_token_are_refused_in_words(home: Path, data: DataRef) -> None:
-    error = failure(Launcher(home, data, "long", {**SMALL, "max_length": 8}))
+def test_rows_without_a_trained_token_are_refused_in_words(new_job: NewJob) -> None:
+    error = failure(new_job("long", {**SMALL, "max_length": 8}))
     assert error["code"] == "rows.no_trained_token"
     assert "max_length 8" in error["message"]
     assert "\n" not in error["message"]
 
 
-def test_a_diverged_run_fails_in_words(home: Path, data: DataRef, tmp_path: Path) -> None:
+def test_a_diverged_run_fails_in_words(new_job: NewJob, home: Path, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -186,24 +188,24 @@ def test_a_diverged_run_fails_in_words(home: Path, data: DataRef, tmp_path: Path
     weights = load_file(broken / "base" / "model.safetensors")
     weights["lm_head.weight"] = torch.full_like(weights["lm_head.weight"], float("nan"))
     save_file(weights, broken / "base" / "model.safetensors", metadata={"format": "pt"})
-    error = failure(Launcher(broken, data, "nan", SMALL))
+    error = failure(new_job("nan", SMALL, home=broken))
     assert error["code"] == "training.diverged"
     assert "at step 4" in error["message"]
 
 
-def test_a_base_without_weights_fails_in_words(data: DataRef, home: Path, tmp_path: Path) -> None:
+def test_a_base_without_weights_fails_in_words(new_job: NewJob, home: Path, tmp_path: Path) -> None:
     bare = Path(shutil.copytree(home, tmp_path / "home"))
     (bare / "base" / "model.safetensors").unlink()
-    error = failure(Launcher(bare, data, "bare", SMALL))
+    error = failure(new_job("bare", SMALL, home=bare))
     assert error["code"] == "model.weights_not_found"
     assert "'base'" in error["message"]
 
 
-def test_a_fresh_attempt_on_a_plain_base(tmp_path: Path) -> None:
+def test_a_fresh_attempt_on_a_plain_base(new_job: NewJob, tmp_path: Path) -> None:
     testing.make_model(tmp_path / "base", hidden_size=32)
     (tmp_path / "base" / "chat_template.jinja").unlink()
     data = testing.store_rows(tmp_path, testing.demo_rows()[:8])
-    launcher = Launcher(tmp_path, data, "plain", {**SMALL, "max_steps": 4})
+    launcher = new_job("plain", {**SMALL, "max_steps": 4}, home=tmp_path, data=data)
     stale = launcher.checkpoints / "checkpoint-4"
     stale.mkdir(parents=True)
     (stale / "manifest.json").write_text('{"files": {}}')
