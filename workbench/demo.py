@@ -71,7 +71,8 @@ def server(settings: Settings, port: int, keep: bool) -> Iterator[Workbench]:
     """Connect to the home's server; start one if none runs, and then stop all that it started."""
     known = launch.running_server(settings.home)
     if known is not None:
-        yield connect(known["url"], known["token"])
+        with contextlib.closing(connect(known["url"], known["token"])) as wb:
+            yield wb
         return
     command = [sys.executable, "-m", "workbench", "lab", "--no-browser", "--port", str(port)]
     with (settings.home / "server.log").open("ab") as log:
@@ -82,7 +83,8 @@ def server(settings: Settings, port: int, keep: bool) -> Iterator[Workbench]:
         if not line:
             raise Unavailable(f"The server did not start; {settings.home / 'server.log'} says why.")
         where = json.loads(line)
-        yield connect(where["url"], where["token"])
+        with contextlib.closing(connect(where["url"], where["token"])) as wb:
+            yield wb
         if keep:
             process.wait()
     finally:

@@ -105,6 +105,10 @@ class Workbench:
 
         return MainPanel(self)
 
+    def close(self) -> None:
+        """Close the connection; every handle made from it ends with it."""
+        self.http.close()
+
     def __repr__(self) -> str:
         return f"<Workbench at {self.http.url}>"
 

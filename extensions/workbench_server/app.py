@@ -135,10 +135,9 @@ class DocumentHandler(RouteHandler):
     @allow_unauthenticated
     async def get(self) -> None:
         """Send it."""
-        self.set_header("Content-Type", self.content_type)
         if self.content_type.startswith("text/html"):
             self.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-        self.finish(self.content)
+        self.finish(self.content, set_content_type=self.content_type)
 
 
 class _Document:

@@ -25,7 +25,7 @@ from tornado import web
 from workbench.core.bus import EventBus
 from workbench.core.context import Context, Principal
 from workbench.core.database import Database
-from workbench.core.errors import Conflict, Forbidden, Invalid, Problem, Unauthenticated, Unavailable, WorkbenchError
+from workbench.core.errors import Conflict, Forbidden, Invalid, Problem, TooLarge, Unauthenticated, Unavailable, WorkbenchError
 from workbench.core.errors import invalid_input as invalid
 from workbench.core.routes import Route, UploadedFile
 from workbench.core.settings import Settings
@@ -96,8 +96,7 @@ class RouteHandler(OwnHandler, APIHandler):
         self.set_status(problem.status)
         if problem.status == Unavailable.status:
             self.set_header("Retry-After", "2")
-        self.set_header("Content-Type", "application/problem+json")
-        self.finish(problem.model_dump_json())
+        self.finish(problem.model_dump_json(), set_content_type="application/problem+json")
 
     def log_exception(self, typ: Any, value: Any, traceback: Any) -> None:
         """Log what is our fault with its traceback; a caller's mistake is not news."""
@@ -110,7 +109,6 @@ class RouteHandler(OwnHandler, APIHandler):
         if self.route.status == 204:
             self.finish()
             return
-        self.set_header("Content-Type", "application/json")
         self.finish(content)
 
 
@@ -147,6 +145,8 @@ class UploadHandler(PlainHandler):
         await super().prepare()
         if self.route.kind != "upload":
             return
+        if int(self.request.headers.get("Content-Length", 0)) > limit:
+            raise TooLarge(f"The file is larger than the {limit:,} bytes that this server takes.")
         self.query = self.read_query()
         folder = self.server.settings.home / "uploads"
         folder.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -76,11 +77,12 @@ class HTTP:
         url = self.url.replace("http", "ws", 1) + route.url(**parameters) + _query_string(query)
         try:
             with connect(url, additional_headers=self._headers, max_size=2**24) as connection:
-                for message in connection:
-                    yield route.adapter.validate_json(message)
+                with suppress(ConnectionClosed):
+                    for message in connection:
+                        yield route.adapter.validate_json(message)
         except InvalidStatus as error:
             raise RemoteError(_problem(error.response.status_code, bytes(error.response.body))) from error
-        except (OSError, ConnectionClosed) as error:
+        except OSError as error:
             raise ServerUnreachable(f"The workbench server at {self.url} does not answer: {error}.") from error
         _check_close(connection.close_code, connection.close_reason)
 

@@ -68,6 +68,7 @@ class DatasetPanel(ipywidgets.VBox):  # type: ignore[misc]
         self.dataset = dataset
         self._known = {dataset.id: dataset} | {key: known for key, known in self._known.items() if key != dataset.id}
         self.choice.options = [(known.name, key) for key, known in self._known.items()]
+        self.choice.value = dataset.id
         self.heading.note = f"{dataset.reading} {self._counts(dataset)}"
         self._show_rows()
         self.children = [self.heading, self.zone, self._bar, self.grid]

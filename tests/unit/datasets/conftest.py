@@ -8,19 +8,18 @@ from urllib.parse import parse_qsl, urlencode
 import pytest
 
 from workbench.core.context import Context, Principal
-from workbench.core.database import Base, Database
+from workbench.core.database import Database
 from workbench.core.errors import RemoteError, WorkbenchError
 from workbench.core.http import HTTP
 from workbench.core.routes import Route, UploadedFile
 from workbench.core.settings import Settings
-from workbench.datasets import api, tables
+from workbench.datasets import api
 from workbench.datasets.client import Datasets
 from workbench.datasets.encoding import SourceFile
 from workbench.datasets.ingest import Content, Drawing, ingest, seal
 from workbench.datasets.schemas import DataRef, Split
 
 assert api
-assert tables
 
 USER = Principal("u_ada", "Ada", frozenset({"datasets:read", "datasets:write"}))
 Write = Callable[[str, str | bytes], SourceFile]
@@ -67,14 +66,6 @@ def reference(home: Path, content: Content, split: Split = "all", parent: str | 
         test_fraction=content.drawing.test_fraction,
         split_seed=content.drawing.seed,
     )
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'workbench.db'}")
-    Base.metadata.create_all(database.engine)
-    yield database
-    database.close()
 
 
 @pytest.fixture

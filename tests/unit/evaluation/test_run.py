@@ -50,9 +50,9 @@ def folder(home: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def result(folder: Path) -> EvaluationResult:
-    told = json.loads((folder / "result.json").read_text())
-    assert told.pop("environment")["packages"]["transformers"]
-    return EvaluationResult.model_validate(told)
+    found = EvaluationResult.model_validate_json((folder / "result.json").read_bytes())
+    assert found.environment["packages"]["transformers"]
+    return found
 
 
 def stored(home: Path, path: str) -> list[Sample]:

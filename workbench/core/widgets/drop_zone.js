@@ -6,7 +6,7 @@ const tabId = () => {
   return sessionStorage.getItem(TAB);
 };
 
-const transfers = new WeakMap();
+const transfers = new Map();
 
 const send = async (model, transfer) => {
   const end = Math.min(transfer.offset + CHUNK, transfer.file.size);
@@ -16,15 +16,18 @@ const send = async (model, transfer) => {
 
 const start = (model, file) => {
   const transfer = { id: identifier(), file, offset: 0 };
-  transfers.set(model, transfer);
+  transfers.set(transfer.id, transfer);
   model.send({ type: "start", transfer: transfer.id, sender: tabId(), filename: file.name, size: file.size });
 };
 
 const acknowledge = (model, message) => {
-  const transfer = transfers.get(model);
-  if (message.type !== "received" || !transfer || message.transfer !== transfer.id) return;
+  const transfer = message.type === "received" ? transfers.get(message.transfer) : undefined;
+  if (!transfer) return;
   transfer.offset = message.offset;
-  if (transfer.offset >= transfer.file.size) return void transfers.delete(model);
+  if (transfer.offset >= transfer.file.size) {
+    transfers.delete(transfer.id);
+    return;
+  }
   send(model, transfer).catch(() => model.send({ type: "unreadable", transfer: transfer.id }));
 };
 

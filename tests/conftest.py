@@ -1,0 +1,193 @@
+"""What every test may use: both stores, a context, and a check that no process is left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from workbench.accounts.service import owner
+from workbench.core.context import Context
+from workbench.core.database import Database
+from workbench.core.ids import new_id
+from workbench.core.settings import Settings
+from workbench.migrations.tables import METADATA
+
+T = TypeVar("T")
+DEADLINE = 30.0  # seconds; only a broken test waits so long
+
+
+def eventually(look: Callable[[], T], timeout: float = DEADLINE) -> T:
+    """Return the first true answer of `look`; fail when there is none in time."""
+    deadline = time.monotonic() + timeout
+    while not (answer := look()):
+        assert time.monotonic() < deadline, f"nothing came within {timeout} seconds"
+        time.sleep(0.01)
+    return answer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail the session when a test has left a process of its own running."""
+    base = str(tmp_path_factory.getbasetemp())
+    yield
+    deadline = time.monotonic() + 5
+    while (left := _left_over(base)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left, "tests left processes running:\n" + "\n".join(left)
+
+
+def _left_over(base: str) -> list[str]:
+    own = {child.pid for child in psutil.Process().children(recursive=True)}
+    found = []
+    for process in psutil.process_iter():
+        try:
+            command = process.cmdline()
+            ours = process.pid in own or process.environ().get("WORKBENCH_HOME", "").startswith(base)
+            ours = ours or (process.pid != os.getpid() and any(base in word for word in command))
+            if ours and process.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in "".join(command):
+                found.append(f"{process.pid}: {' '.join(command)}")
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """The URL of a real PostgreSQL server on which databases can be made."""
+    given = os.environ.get("WORKBENCH_TEST_PG_URL")
+    if given:
+        yield given
+        return
+    programs = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None, key=lambda path: int(path.parent.name))
+    if programs is None:
+        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
+        give_up("PostgreSQL is not installed: install the package `postgresql`")
+    with _running_postgresql(programs) as url:
+        yield url
+
+
+@contextmanager
+def _running_postgresql(programs: Path) -> Iterator[str]:
+    folder = Path(tempfile.mkdtemp(prefix="workbench-postgresql-"))
+    as_user: list[str] = []
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+
+    def run(program: str, *arguments: str) -> None:
+        command = [*as_user, str(programs / program), "-D", f"{folder}/data", *arguments]
+        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+
+    port = _free_port()
+    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} -c fsync=off"
+    run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
+    run("pg_ctl", "start", "--wait", "-l", f"{folder}/log", "-o", options)
+    try:
+        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+    finally:
+        run("pg_ctl", "stop", "--wait", "-m", "fast")
+        shutil.rmtree(folder)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _administer(url: str, statement: str) -> None:
+    dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(statement)  # type: ignore[call-overload]
+
+
+@contextmanager
+def empty_postgresql(server: str) -> Iterator[str]:
+    """Make a database on a server, and drop it afterwards."""
+    name = new_id("test")
+    _administer(server, f"CREATE DATABASE {name}")
+    try:
+        yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    finally:
+        _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _upgraded(url: str) -> None:
+    database = Database(url)
+    database.upgrade()
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql_database(postgresql_url: str) -> Iterator[str]:
+    """The URL of an upgraded database, which each test finds empty."""
+    with empty_postgresql(postgresql_url) as url:
+        _upgraded(url)
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An upgraded SQLite file to copy."""
+    path = tmp_path_factory.mktemp("template") / "workbench.db"
+    _upgraded(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def empty_database_url(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a database without tables, on each store."""
+    if store == "sqlite":
+        yield f"sqlite:///{tmp_path / 'workbench.db'}"
+        return
+    with empty_postgresql(request.getfixturevalue("postgresql_url")) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest) -> str:
+    """Each of the two databases that we support."""
+    return str(request.param)
+
+
+@pytest.fixture
+def database(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A fresh, upgraded database, on each store."""
+    if store == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "workbench.db")
+        yield from _open(f"sqlite:///{tmp_path / 'workbench.db'}")
+        return
+    url = request.getfixturevalue("postgresql_database")
+    _administer(url, f"TRUNCATE {', '.join(METADATA.tables)} RESTART IDENTITY CASCADE")
+    yield from _open(url)
+
+
+def _open(url: str) -> Iterator[Database]:
+    database = Database(url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path)
+
+
+@pytest.fixture
+def context(database: Database, settings: Settings) -> Iterator[Context]:
+    """The owner's request, in one write transaction."""
+    with database.write() as session:
+        yield Context(session, owner(), settings)

@@ -1,0 +1,132 @@
+"""Real servers for tests: started in a home of their own, reached by HTTP, stopped with all that they started."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+from workbench import launch
+from workbench.session import Workbench, connect
+
+T = TypeVar("T")
+START_TIMEOUT = 90.0  # seconds
+
+
+def until(probe: Callable[[], T | None], timeout: float = 60.0, what: str = "it") -> T:
+    """Return the first truthy answer of `probe`; fail the test when none comes in time."""
+    deadline = time.monotonic() + timeout
+    while not (answer := probe()):
+        assert time.monotonic() < deadline, f"{what} did not happen within {timeout} s"
+        time.sleep(0.05)
+    return answer
+
+
+class Lab:
+    """A server process and its home."""
+
+    def __init__(self, home: Path, command: list[str] | None = None, **variables: str) -> None:
+        self.home = home
+        self._wb: Workbench | None = None
+        home.mkdir(parents=True, exist_ok=True)
+        default = [sys.executable, "-m", "workbench", "lab", "--no-browser", "--port", "0", "--home", str(home)]
+        environment = os.environ | {"WORKBENCH_HOME": str(home), "OMP_NUM_THREADS": "1"} | variables
+        with (home / "test-server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command or default, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=home
+            )
+        self.known = until(self._known, START_TIMEOUT, "the server's start")
+
+    def _known(self) -> dict[str, Any] | None:
+        assert self.process.poll() is None, (self.home / "test-server.log").read_text()[-3000:]
+        known = launch.running_server(self.home)
+        return known if known is not None and known["pid"] == self.process.pid else None
+
+    @property
+    def url(self) -> str:
+        return str(self.known["url"])
+
+    @property
+    def token(self) -> str:
+        return str(self.known["token"])
+
+    @property
+    def wb(self) -> Workbench:
+        """A connection as the owner; a restarted server gets a new one."""
+        if self._wb is None or self._wb.http.url != self.url.rstrip("/"):
+            self.disconnect()
+            self._wb = connect(self.url, self.token)
+        return self._wb
+
+    def disconnect(self) -> None:
+        """Close the connection."""
+        if self._wb is not None:
+            self._wb.close()
+            self._wb = None
+
+    def agent_pid(self) -> int:
+        """Return the pid of the home's live agent."""
+
+        def live() -> int | None:
+            known = launch.read_json(self.home / "agent.json")
+            return int(known["pid"]) if known is not None and psutil.pid_exists(known["pid"]) else None
+
+        return until(live, 30, "an agent's start")
+
+    def kill(self) -> None:
+        """Kill the server as a crash would."""
+        self.disconnect()
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        """Stop the server and everything that it started."""
+        self.disconnect()
+        subprocess.run([sys.executable, "-m", "workbench", "stop", "--home", str(self.home)], check=True, timeout=150)
+        self.process.wait(timeout=30)
+
+
+@contextmanager
+def running_lab(home: Path, command: list[str] | None = None, **variables: str) -> Iterator[Lab]:
+    """Run a server for the length of a block; nothing of it is left afterwards."""
+    lab = Lab(home, command, **variables)
+    try:
+        yield lab
+    finally:
+        lab.disconnect()
+        stop_home(home)
+        lab.process.wait(timeout=30)
+
+
+def stop_home(home: Path) -> None:
+    """Run `workbench stop` for a home."""
+    subprocess.run([sys.executable, "-m", "workbench", "stop", "--home", str(home)], check=True, timeout=150)
+
+
+def processes_of(home: Path) -> list[str]:
+    """Return the command lines of live processes that name a home or carry it in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            line = " ".join(process.cmdline())
+            named = str(home) in line or process.environ().get("WORKBENCH_HOME") == str(home)
+            if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE and named:
+                found.append(f"{process.pid} {line}")
+        except psutil.Error:
+            continue
+    return found
+
+
+def attempt_lines(home: Path, job_id: str, no: int) -> list[dict[str, Any]]:
+    """Return the metric lines that an attempt has written."""
+    path = home / "jobs" / job_id / str(no) / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
