@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,7 +17,5 @@ __all__ = ["Workbench", "__version__", "connect"]
 
 def __getattr__(name: str) -> Any:
     if name in ("Workbench", "connect"):
-        from workbench import session
-
-        return getattr(session, name)
+        return getattr(import_module("workbench.session"), name)
     raise AttributeError(f"module 'workbench' has no attribute {name!r}")

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from workbench.evaluation import service as evaluation
+from workbench.jobs.executor import GRACE
 from workbench.jobs.runner import Kind
 from workbench.training import service as training
 
 
 def _train(spec: dict[str, Any], folder: Path) -> list[str]:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    return [*launcher, f"--nproc_per_node={spec['training']['processes']}", "-m", "workbench.training.run", str(folder)]
+    shape = [f"--nproc_per_node={spec['training']['processes']}", f"--shutdown-timeout={int(GRACE)}"]
+    return [*launcher, *shape, "-m", "workbench.training.run", str(folder)]
 
 
 def _evaluate(spec: dict[str, Any], folder: Path) -> list[str]:

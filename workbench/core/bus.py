@@ -52,6 +52,9 @@ class EventBus:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to watch; `loop` is where subscribers live."""
         self._loop = loop
+        self._watcher = events.watch(self._database)
+        with self._database.read() as session:
+            self._seen = events.newest(session)
         self._thread.start()
 
     def close(self) -> None:
@@ -72,17 +75,14 @@ class EventBus:
                 del self._mailboxes[topic]
 
     def _watch(self) -> None:
-        watcher = events.watch(self._database)
-        with self._database.read() as session:
-            seen = events.newest(session)
         while not self._closing.is_set():
-            watcher.wait(WAIT)
+            self._watcher.wait(WAIT)
             try:
-                seen = self._dispatch(seen)
+                self._seen = self._dispatch(self._seen)
             except OperationalError:
                 logger.warning("The event feed cannot be read; trying again.", exc_info=True)
                 time.sleep(RETRY)
-        watcher.close()
+        self._watcher.close()
 
     def _dispatch(self, seen: int) -> int:
         with self._database.read() as session:

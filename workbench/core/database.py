@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import (
@@ -28,6 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 POOL_SIZE = 8  # connections, and threads that serve plain routes
 BUSY_TIMEOUT = 10_000  # milliseconds a SQLite writer waits for another
+UPGRADE_LOCK = 0x75706772  # advisory lock key: "upgr"
 POSTGRESQL_OPTIONS = (
     "-c statement_timeout=15000 -c lock_timeout=3000 -c idle_in_transaction_session_timeout=30000 -c timezone=UTC"
 )
@@ -106,13 +108,24 @@ class Database:
         self.engine.dispose()
 
 
-@contextmanager
-def _upgrade_lock(url: str, dialect: str) -> Iterator[None]:
+def _upgrade_lock(url: str, dialect: str) -> AbstractContextManager[object]:
+    if dialect == "postgresql":
+        return _postgresql_lock(url)
     path = make_url(url).database
-    if dialect != "sqlite" or not path:
+    return _file_lock(Path(f"{path}.lock")) if path else nullcontext()
+
+
+@contextmanager
+def _postgresql_lock(url: str) -> Iterator[None]:
+    dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(dsn, autocommit=True, connect_timeout=3) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (UPGRADE_LOCK,))
         yield
-        return
-    with Path(f"{path}.lock").open("a") as lock:
+
+
+@contextmanager
+def _file_lock(path: Path) -> Iterator[None]:
+    with path.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -1,6 +1,7 @@
 """The event feed: append in a transaction, read by sequence, wait for the next.
 
-On PostgreSQL the sequence is allocated under a lock held to the commit, so a reader of `seq > last` never skips one.
+Sequence numbers are allocated last in a transaction, on PostgreSQL under a lock held to the commit: a reader of
+`seq > last` never skips one, and as no row is locked after it, the lock cannot be part of a deadlock.
 """
 
 from __future__ import annotations
@@ -12,25 +13,42 @@ from typing import Any, Protocol
 
 import psycopg
 from sqlalchemy import func, make_url, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy.event import listens_for
+from sqlalchemy.orm import Session, SessionTransaction
 
 from workbench.core.database import Database
 from workbench.core.tables import Event
 
 CHANNEL = "workbench_events"
+PENDING = "workbench_events"  # where a session keeps the events of its transaction
 ORDER_LOCK = 0x776F726B  # advisory lock key: "work"
 POLL_INTERVAL = 0.05  # seconds between looks at SQLite's data version
 
 
 def publish(session: Session, topic: str, kind: str, data: dict[str, Any]) -> None:
-    """Append an event to `topic` (such as `job:job_01…`) in the caller's transaction."""
+    """Append an event to `topic` (such as `job:job_01…`) when the caller's transaction commits."""
+    session.flush()
+    session.info.setdefault(PENDING, []).append(Event(topic=topic, type=kind, data=data))
+
+
+@listens_for(Session, "before_commit")
+def _append(session: Session) -> None:
+    pending: list[Event] = session.info.pop(PENDING, [])
+    if not pending:
+        return
+    session.flush()
     postgresql = session.get_bind().dialect.name == "postgresql"
     if postgresql:
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ORDER_LOCK})
-    session.add(Event(topic=topic, type=kind, data=data))
+    session.add_all(pending)
     session.flush()
     if postgresql:
-        session.execute(text("SELECT pg_notify(:channel, :topic)"), {"channel": CHANNEL, "topic": topic})
+        session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
+
+
+@listens_for(Session, "after_soft_rollback")
+def _forget(session: Session, previous_transaction: SessionTransaction) -> None:
+    session.info.pop(PENDING, None)
 
 
 def after(session: Session, seq: int, topic: str | None = None, limit: int = 1000) -> Sequence[Event]:

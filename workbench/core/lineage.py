@@ -5,23 +5,8 @@ from __future__ import annotations
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from workbench.core.schemas import Schema
+from workbench.core.schemas import Edge, Ref
 from workbench.core.tables import LineageEdge
-
-
-class Ref(Schema):
-    """A thing in some slice: `Ref(kind="dataset_version", id="dsv_01…")`."""
-
-    kind: str
-    id: str
-
-
-class Edge(Schema):
-    """One step of a lineage."""
-
-    source: Ref
-    target: Ref
-    relation: str
 
 
 def link(session: Session, source: Ref, target: Ref, relation: str) -> None:

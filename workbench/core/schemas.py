@@ -44,3 +44,18 @@ class Health(Schema):
     home: str
     #: Whether an agent keeps this home's queue moving.
     agent: Literal["running", "absent", "unresponsive"]
+
+
+class Ref(Schema):
+    """A thing in some slice: `Ref(kind="dataset_version", id="dsv_01…")`."""
+
+    kind: str
+    id: str
+
+
+class Edge(Schema):
+    """One step of a lineage."""
+
+    source: Ref
+    target: Ref
+    relation: str

@@ -14,8 +14,8 @@ from workbench.core.clock import utcnow
 from workbench.core.context import Context
 from workbench.core.errors import Invalid, NotFound
 from workbench.core.ids import new_id
-from workbench.core.lineage import Ref, link
-from workbench.core.schemas import Page, PageQuery
+from workbench.core.lineage import link
+from workbench.core.schemas import Page, PageQuery, Ref
 from workbench.datasets import service as datasets
 from workbench.datasets.schemas import SplitRef
 from workbench.evaluation import schemas

@@ -114,7 +114,7 @@ class Agent:
         for job in self._runner.live():
             self._follow(job)
 
-    def shut_down(self, timeout: float = 60.0) -> None:
+    def shut_down(self, timeout: float = 90.0) -> None:
         """Stop every live job of this host and wait for its end; each is queued to go on at the next start."""
         deadline = time.monotonic() + timeout
         for job in self._runner.live():

@@ -12,7 +12,7 @@ from workbench.core.environment import scrubbed
 from workbench.jobs.files import AttemptFolder, write_json
 from workbench.jobs.processes import is_alive
 
-GRACE = 30.0  # seconds between TERM and KILL
+GRACE = 60.0  # seconds between TERM and KILL
 START_GRACE = 15.0  # seconds a supervisor may take to write run.json
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from workbench.core.lineage import Edge
-from workbench.core.schemas import Schema, Time
+from workbench.core.schemas import Edge, Schema, Time
 
 
 class ModelVersion(Schema):

@@ -12,8 +12,8 @@ from workbench.core.clock import utcnow
 from workbench.core.context import Context
 from workbench.core.errors import NotFound
 from workbench.core.ids import new_id
-from workbench.core.lineage import Ref, edges
-from workbench.core.schemas import Page, PageQuery
+from workbench.core.lineage import edges
+from workbench.core.schemas import Page, PageQuery, Ref
 from workbench.registry import schemas
 from workbench.registry.folders import fingerprint, locate
 from workbench.registry.tables import Model, ModelVersion

@@ -10,7 +10,8 @@ import pyarrow as pa
 from sqlalchemy.orm import Session
 
 from workbench.core.context import Context
-from workbench.core.lineage import Ref, link
+from workbench.core.lineage import link
+from workbench.core.schemas import Ref
 from workbench.datasets import service as datasets
 from workbench.datasets.materialise import materialise
 from workbench.inference.template import ChatTemplate

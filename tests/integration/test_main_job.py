@@ -1,0 +1,146 @@
+"""The main job over HTTP, what it records, and what the processes beside it must not load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from servers import Lab, attempt_lines
+
+from workbench.core.errors import Conflict
+from workbench.core.http import HTTP
+from workbench.datasets.client import Dataset
+from workbench.evaluation.client import Evaluation
+from workbench.jobs.client import JobFailed
+from workbench.jobs.schemas import MetricMessage, StateMessage
+from workbench.training.client import Run
+
+HEAVY = ("torch", "transformers", "pandas", "sqlalchemy", "pyarrow", "trl", "peft")
+KERNEL = """
+import sys, workbench
+from workbench.training.client import Run
+wb = workbench.connect()
+panel = wb.panel()
+Run(wb.http, {run!r}).watch()
+wb.close()
+print([name for name in {heavy!r} if name in sys.modules])
+"""
+
+
+@pytest.fixture(scope="module")
+def run(lab: Lab, data: Dataset, base: Path) -> Run:
+    options = {"max_steps": 6, "batch_size": 16, "learning_rate": 1e-3, "max_length": 64, "logging_steps": 1}
+    return lab.wb.train(base=str(base), data=data["train"], **options).wait()
+
+
+@pytest.fixture(scope="module")
+def evaluation(lab: Lab, data: Dataset, run: Run) -> Evaluation:
+    return lab.wb.evaluate(run.model, baseline=run.base, test=data["test"], max_new_tokens=8, limit=20)
+
+
+def test_the_stream_has_each_step_once_and_ends_with_the_job(run: Run) -> None:
+    messages = list(run.stream())
+    assert isinstance(messages[0], StateMessage)
+    assert [line.step for line in messages if isinstance(line, MetricMessage)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_after_brings_exactly_what_was_missed(run: Run) -> None:
+    whole = [line for line in run.stream() if isinstance(line, MetricMessage)]
+    for seen in (0, 1, 4, 6, 100):
+        rest = [line for line in run.stream(after=seen) if isinstance(line, MetricMessage)]
+        assert rest == whole[seen:]
+        assert run.metrics(after=seen) == whole[seen:]
+
+
+def test_the_model_leads_back_to_its_rows(lab: Lab, run: Run, data: Dataset) -> None:
+    model = run.model
+    assert model.record.kind == "tuned"
+    assert model.record.parent_id == run.base.id
+    assert run.base.record.weights_sha256 == model.record.record["base_weights_sha256"]
+    assert {"training", "template", "environment", "weights_sha256"} <= model.record.record.keys()
+    edges = {(edge.source.kind, edge.source.id, edge.relation) for edge in model.lineage().edges if edge.target.id == model.id}
+    assert ("dataset_version", data.version.id, "trained on train") in edges
+    assert ("model_version", run.base.id, "base") in edges
+    assert ("job", run.id, f"made by {run.id.replace('job_', 'att_')}_1") in edges
+
+
+def test_the_evaluation_keeps_every_sample(run: Run, evaluation: Evaluation) -> None:
+    scores = {score.role: score for score in evaluation.results}
+    assert scores["tuned"].version_id == run.model.id
+    assert scores["base"].perplexity > scores["tuned"].perplexity
+    rows = evaluation.samples(limit=200)
+    assert len(rows) == 20
+    for role, score in scores.items():
+        right = [answer.exact_match for row in rows for answer in row.answers if answer.role == role]
+        assert sum(right) / len(right) == score.exact_match
+    assert evaluation.verdict is not None
+    assert evaluation.verdict.verdict in ("better", "worse", "noise")
+
+
+def test_a_model_is_not_compared_with_itself(lab: Lab, run: Run, data: Dataset, evaluation: Evaluation) -> None:
+    with pytest.raises(Exception, match="the model itself"):
+        lab.wb.evaluate(run.model, baseline=run.model, test=data["test"])
+
+
+def test_cancelling_ends_a_run_and_resuming_goes_on(lab: Lab, data: Dataset, base: Path) -> None:
+    options = {"max_steps": 300, "batch_size": 8, "max_length": 64, "logging_steps": 1, "save_steps": 1000}
+    run = lab.wb.train(base=str(base), data=data["train"], **options)
+    for message in run.stream():
+        if isinstance(message, MetricMessage) and message.step >= 3:
+            run.cancel()
+            break
+    with pytest.raises(JobFailed, match="cancelled"):
+        run.wait()
+    with pytest.raises(Conflict, match="cancelled"):
+        _ = run.model
+    done = attempt_lines(lab.home, run.id, 1)[-1]["step"]
+    assert done < 300
+    run.resume()
+    run.wait()
+    steps = [line.step for line in run.metrics()]
+    assert steps == list(range(1, 301))
+    assert attempt_lines(lab.home, run.id, 2)[0]["step"] == done + 1
+
+
+def test_a_waiting_job_says_why(lab: Lab, data: Dataset, base: Path) -> None:
+    spec = {"base": str(base), "data": data["train"], "max_length": 64}
+    run = lab.wb.train(**spec, processes=64, batch_size=64)
+    reasons = (message.job.wait_reason for message in run.stream() if isinstance(message, StateMessage))
+    job = run.job()
+    while job.wait_reason is None:
+        job = run.job()
+    assert job.wait_reason.startswith("It needs 64 CPUs; the largest host has")
+    del reasons
+    assert run.cancel().state == "cancelled"
+
+
+def test_the_server_never_loads_torch(lab: Lab, run: Run, evaluation: Evaluation) -> None:
+    http: HTTP = lab.wb.http
+    import httpx
+
+    spec = httpx.get(f"{lab.url}api/workbench/openapi.json", headers=http._headers, timeout=30).json()
+    ids = {
+        "{job_id}": run.id,
+        "{evaluation_id}": evaluation.record.id,
+        "{model_id}": run.model.record.model_id,
+        "{dataset_id}": lab.wb.datasets["integration"].id,
+    }
+    for path, methods in spec["paths"].items():
+        version = run.model.id if "/models/" in path else lab.wb.datasets["integration"].version.id
+        for name, value in (ids | {"{version_id}": version}).items():
+            path = path.replace(name, value)  # noqa: PLW2901
+        if "get" in methods and "x-messages" not in methods["get"]:
+            answer = httpx.get(lab.url.rstrip("/") + path, headers=http._headers, timeout=30)
+            assert answer.status_code == 200, (path, answer.text)
+    maps = Path(f"/proc/{lab.process.pid}/maps").read_text()
+    assert "libtorch" not in maps
+    assert "/torch/" not in maps
+
+
+def test_a_panel_kernel_stays_light(lab: Lab, run: Run) -> None:
+    code = KERNEL.format(run=run.id, heavy=HEAVY)
+    environment = {"WORKBENCH_URL": lab.url, "WORKBENCH_TOKEN": lab.token, "PATH": "/usr/bin:/bin"}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert ended.stdout.strip() == "[]", ended.stderr
