@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import httpx
 from pydantic import BaseModel, ValidationError
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import connect
 
 from workbench.core.errors import Problem, RemoteError, Unavailable
@@ -76,13 +76,13 @@ class HTTP:
         """Follow a socket route until the server ends it; yields its typed messages."""
         url = self.url.replace("http", "ws", 1) + route.url(**parameters) + _query_string(query)
         try:
-            with connect(url, additional_headers=self._headers, max_size=2**24) as connection:
-                with suppress(ConnectionClosed):
-                    for message in connection:
-                        yield route.adapter.validate_json(message)
+            connected = connect(url, additional_headers=self._headers, max_size=2**24)
+            with connected as connection, suppress(ConnectionClosed):
+                for message in connection:
+                    yield route.adapter.validate_json(message)
         except InvalidStatus as error:
             raise RemoteError(_problem(error.response.status_code, bytes(error.response.body))) from error
-        except OSError as error:
+        except (OSError, InvalidHandshake) as error:
             raise ServerUnreachable(f"The workbench server at {self.url} does not answer: {error}.") from error
         _check_close(connection.close_code, connection.close_reason)
 

@@ -11,6 +11,7 @@ import ipywidgets
 
 from workbench.core.errors import Invalid, WorkbenchError
 from workbench.core.texts import Language, preferred_language, text
+from workbench.core.widgets.choice import Choice
 from workbench.core.widgets.drop_zone import DropZone
 from workbench.core.widgets.form import Form, Values
 from workbench.core.widgets.grid import Grid
@@ -43,17 +44,14 @@ class DatasetPanel(ipywidgets.VBox):  # type: ignore[misc]
         self.heading = Heading(self.language, title=self._text("data.title"), note=self._text("data.empty"))
         self.zone = DropZone(self._take, accept=ACCEPTED, language=self.language)
         self.question = Form([], self._answer, action=self._text("data.save"), language=self.language)
-        self.choice = ipywidgets.Dropdown(description=self._text("data.choose"))
-        self.side = ipywidgets.Dropdown(
-            description=self._text("data.side"), options=[(self._text(f"data.side_{side}"), side) for side in SIDES]
-        )
+        sides = [(side, self._text(f"data.side_{side}")) for side in SIDES]
+        self.choice = Choice(self._text("data.choose"), [], self._chosen, language=self.language)
+        self.side = Choice(self._text("data.side"), sides, self._show_rows, language=self.language)
         self.grid = Grid(self._columns(), language=self.language)
-        self._bar = ipywidgets.HBox([self.choice, self.side])
-        self._bar.layout.flex_flow = "row wrap"
+        self._bar = ipywidgets.Box([self.choice, self.side])
+        self._bar.add_class("wb-bar")
         super().__init__([self.heading, self.zone])
         self.add_class("wb-panel")
-        self.choice.observe(self._chosen, "value")
-        self.side.observe(self._show_rows, "value")
         self.refresh()
 
     def refresh(self) -> None:
@@ -67,18 +65,16 @@ class DatasetPanel(ipywidgets.VBox):  # type: ignore[misc]
         """Show a dataset: the sentence that says what was read, the counts, the rows."""
         self.dataset = dataset
         self._known = {dataset.id: dataset} | {key: known for key, known in self._known.items() if key != dataset.id}
-        self.choice.options = [(known.name, key) for key, known in self._known.items()]
-        self.choice.value = dataset.id
+        self.choice.offer([(key, known.name) for key, known in self._known.items()], dataset.id)
         self.heading.note = f"{dataset.reading} {self._counts(dataset)}"
-        self._show_rows()
+        self._show_rows(self.side.value)
         self.children = [self.heading, self.zone, self._bar, self.grid]
         if self._on_choice is not None:
             self._on_choice(dataset)
 
-    def _chosen(self, change: dict[str, Any]) -> None:
-        shown = self.dataset.id if self.dataset is not None else None
-        if change["new"] not in (None, shown):
-            self.show(self._known[change["new"]])
+    def _chosen(self, dataset_id: str) -> None:
+        if self.dataset is None or self.dataset.id != dataset_id:
+            self.show(self._known[dataset_id])
 
     def _take(self, path: Path, filename: str) -> None:
         self._file, self._given = path, {}
@@ -131,10 +127,10 @@ class DatasetPanel(ipywidgets.VBox):  # type: ignore[misc]
             {"name": "name", "label": self._text("data.new_name"), "kind": "text"},
         ]
 
-    def _show_rows(self, change: object = None) -> None:
+    def _show_rows(self, side: str) -> None:
         if self.dataset is None:
             return
-        split = self.dataset[self.side.value]
+        split = self.dataset[side]
 
         def fetch(offset: int, limit: int) -> list[dict[str, Any]]:
             rows = [row.model_dump() for row in split.page(offset, limit).items]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import psutil
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 
 import workbench
@@ -158,11 +158,11 @@ class Agent:
             rooms = _rooms(session)
         queue = [Waiting(job.id, job.title, job.cpus, job.gpus) for job in waiting]
         made = plan(queue, rooms)
-        stale = [job for job in waiting if made.reasons.get(job.id, job.wait_reason) != job.wait_reason]
-        if not made.assigned and not stale:
+        changed = [job for job in waiting if job.id in made.assigned or made.reasons[job.id] != job.wait_reason]
+        if not changed:
             return
         with self._database.write() as session:
-            for job in waiting:
+            for job in changed:
                 self._apply(session, job, made.assigned.get(job.id), made.reasons.get(job.id))
 
     def _apply(self, session: Any, seen: Job, host_id: str | None, reason: str | None) -> None:
@@ -190,14 +190,20 @@ class Leadership:
 
     def __init__(self, database: Database) -> None:
         self._connection = database.engine.connect() if database.dialect == "postgresql" else None
-        self._holds = self._connection is None
+        self._holds = False
 
     def held(self) -> bool:
-        """Tell whether this agent leads, trying to."""
-        if self._connection is not None and not self._holds:
-            statement = text("SELECT pg_try_advisory_lock(:key)")
-            self._holds = bool(self._connection.scalar(statement, {"key": LEADER_LOCK}))
-            self._connection.commit()
+        """Tell whether this agent leads, trying to; who loses the connection has lost the lead."""
+        if self._connection is None:
+            return True
+        statement = "SELECT 1" if self._holds else f"SELECT pg_try_advisory_lock({LEADER_LOCK})"
+        try:
+            self._holds = bool(self._connection.exec_driver_sql(statement).scalar())
+        except OperationalError:
+            self._holds = False
+            raise
+        finally:
+            self._connection.rollback()
         return self._holds
 
     def close(self) -> None:

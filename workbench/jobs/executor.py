@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
+
+import psutil
 
 from workbench.core.environment import scrubbed
 from workbench.jobs.files import AttemptFolder, write_json
@@ -14,7 +17,16 @@ from workbench.jobs.processes import is_alive
 
 GRACE = 60.0  # seconds between TERM and KILL
 START_GRACE = 15.0  # seconds a supervisor may take to write run.json
+ORPHAN_TIMEOUT = 10.0  # seconds a killed process may take to go
+ATTEMPT_VARIABLE = "WORKBENCH_ATTEMPT"  # marks every process of an attempt with its id
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
+
+
+def _attempt_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(ATTEMPT_VARIABLE)
+    except psutil.Error:
+        return None
 
 
 class Status(NamedTuple):
@@ -28,11 +40,14 @@ class Status(NamedTuple):
 class LocalExecutor:
     """Runs attempts on this host."""
 
+    def __init__(self) -> None:
+        self._supervisors: list[subprocess.Popen[bytes]] = []
+
     def start(self, folder: AttemptFolder, argv: list[str], variables: Mapping[str, str]) -> None:
         """Start the attempt's supervisor in its own session; the caller has made the folder."""
         command = {"argv": argv, "env": scrubbed(variables), "grace": GRACE}
         write_json(folder.command, command, mode=0o600)
-        subprocess.Popen(
+        supervisor = subprocess.Popen(
             [sys.executable, "-I", "-S", str(SUPERVISOR), str(folder.path)],
             cwd=folder.path,
             env=scrubbed({}),
@@ -41,9 +56,11 @@ class LocalExecutor:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        self._supervisors.append(supervisor)
 
     def poll(self, folder: AttemptFolder) -> Status:
         """Read the attempt's state from its files, whoever started it."""
+        self._supervisors = [supervisor for supervisor in self._supervisors if supervisor.poll() is None]
         ended = folder.read("exit")
         if ended is None and (run := folder.read("run")) is not None:
             if is_alive(run["supervisor"]):
@@ -54,6 +71,14 @@ class LocalExecutor:
         if ended is None:
             return Status("absent")
         return Status("exited", int(ended["code"]), bool(ended["stopped"]))
+
+    def end_orphans(self, attempt_id: str) -> None:
+        """Kill what a vanished supervisor left running, so that a new attempt never writes beside an old one."""
+        orphans = [process for process in psutil.process_iter() if _attempt_of(process) == attempt_id]
+        for process in orphans:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(orphans, timeout=ORPHAN_TIMEOUT)
 
     def stop(self, folder: AttemptFolder) -> None:
         """Ask the attempt's supervisor to stop the job."""

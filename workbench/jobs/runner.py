@@ -21,7 +21,7 @@ from workbench.core.context import Principal
 from workbench.core.database import Database
 from workbench.core.settings import Settings
 from workbench.jobs import feed, schemas, service
-from workbench.jobs.executor import START_GRACE, LocalExecutor, Status
+from workbench.jobs.executor import ATTEMPT_VARIABLE, START_GRACE, LocalExecutor, Status
 from workbench.jobs.files import AttemptFolder, write_json
 from workbench.jobs.states import LIVE, move
 from workbench.jobs.tables import Attempt, Job, Metric
@@ -67,7 +67,7 @@ class Runner:
         status = self._executor.poll(folder)
         if status.phase == "absent":
             self._begin(job, folder)
-        elif status.phase == "running":
+        elif status.phase == "running" or job.state == "assigned":  # a short job has ended before the first look
             self._watch(job, folder)
         else:
             self._ingest(job, folder)
@@ -104,7 +104,8 @@ class Runner:
         }
         write_json(folder.spec, spec)
         variables = {"WORKBENCH_HOME": str(self._settings.home), "WORKBENCH_TOKEN": token, "PYTHONUNBUFFERED": "1"}
-        self._executor.start(folder, self._kinds[job.kind].argv(job.spec, folder.path), variables)
+        argv = self._kinds[job.kind].argv(job.spec, folder.path)
+        self._executor.start(folder, argv, variables | {ATTEMPT_VARIABLE: attempt.id})
 
     def _watch(self, job: Job, folder: AttemptFolder) -> None:
         self._ingest(job, folder)
@@ -162,6 +163,7 @@ class Runner:
             self._end(job, "failed", None, error_code="job.unpublished", error=message)
 
     def _lose(self, job: Job) -> None:
+        self._executor.end_orphans(attempt_id(job.id, job.attempt_no))
         with self._database.write() as session:
             row = service.find(session, job.id)
             if (row.state, row.attempt_no) != (job.state, job.attempt_no) or not move(session, row, "lost"):
@@ -170,7 +172,7 @@ class Runner:
             attempt.finished_at = utcnow()
             accounts.revoke(session, "job", attempt.id)
             if row.attempt_no < MAX_ATTEMPTS_AFTER_LOSS:
-                reason = "Its supervisor vanished (the machine may have restarted); it goes on from its last checkpoint."
+                reason = "Its supervisor vanished (did the machine restart?); it goes on from its last checkpoint."
                 move(session, row, "queued", wait_reason=reason)
                 return
             message = f"Its supervisor vanished in {row.attempt_no} attempts; look at the host’s memory."
@@ -204,10 +206,13 @@ def assign(session: Session, job: Job, host_id: str) -> bool:
     if not move(session, job, "assigned", attempt_no=job.attempt_no + 1, wait_reason=None):
         return False
     no = job.attempt_no
-    session.add(
-        Attempt(id=f"{job.id.replace('job_', 'att_')}_{no}", job_id=job.id, no=no, host_id=host_id, first_seq=seq)
-    )
+    session.add(Attempt(id=attempt_id(job.id, no), job_id=job.id, no=no, host_id=host_id, first_seq=seq))
     return True
+
+
+def attempt_id(job_id: str, no: int) -> str:
+    """Return the id of a job's attempt: `att_…_2` for the second of `job_…`."""
+    return f"{job_id.replace('job_', 'att_', 1)}_{no}"
 
 
 def failure(folder: AttemptFolder, status: Status) -> tuple[str, str]:

@@ -107,7 +107,8 @@ def resume(context: Context, job_id: str) -> schemas.Job:
     job = find(context.session, job_id)
     if job.state not in ("failed", "cancelled"):
         raise JobNotResumable(f"Job {job.id} is {job.state}; only a failed or cancelled job can be resumed.")
-    requeue(context.session, job, None)
+    if not requeue(context.session, job, None):
+        raise JobNotResumable(f"Job {job.id} was resumed by someone else a moment ago.")
     return record(job)
 
 

@@ -14,6 +14,7 @@ from workbench.core.clock import utcnow
 from workbench.core.errors import FieldProblem, Invalid, WorkbenchError
 from workbench.core.http import ServerUnreachable
 from workbench.core.texts import Language, catalogue, preferred_language, text
+from workbench.core.widgets.chart_bar import ChartBar
 from workbench.core.widgets.form import Form, Values
 from workbench.core.widgets.heading import Heading
 from workbench.core.widgets.log_view import LogView
@@ -140,14 +141,14 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
         self._threads: list[threading.Thread] = []
         self.heading = Heading(self.language, note=self._text("watch.run", title=self._job.title, id=run.id))
         self.progress = Progress(cancel=self._cancel, resume=self._resume, language=self.language)
-        self.metric = ipywidgets.Dropdown(
-            description=self._text("watch.metric"), options=[(self._metric_label(FIRST_METRIC), FIRST_METRIC)]
-        )
+        first = (FIRST_METRIC, self._metric_label(FIRST_METRIC))
+        self.metric = ChartBar(self._text("watch.metric"), [first], self._draw_chart, language=self.language)
         self.chart = LiveChart(self._text("watch.step"))
         self.output = LogView(language=self.language)
-        super().__init__([self.heading, self.progress, self.metric, self.chart, self.output])
+        chart_box = ipywidgets.VBox([self.metric, self.chart])
+        chart_box.add_class("wb-chart-box")
+        super().__init__([self.heading, self.progress, chart_box, self.output])
         self.add_class("wb-panel")
-        self.metric.observe(self._draw_chart, "value")
         self.progress.when_ready(self._draw_again)
         self._draw()
         self._start()
@@ -225,7 +226,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
     def _draw(self) -> None:
         with self._lock:
             self._draw_metric_names()
-            self._draw_chart()
+            self._draw_chart(self.metric.value)
             self._draw_progress()
 
     def _draw_again(self) -> None:
@@ -235,16 +236,11 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
 
     def _draw_metric_names(self) -> None:
         names = [FIRST_METRIC, *(name for name in self.series.names if name != FIRST_METRIC)]
-        options = tuple((self._metric_label(name), name) for name in names)
-        if options != tuple(self.metric.options):
-            chosen = self.metric.value
-            self.metric.options = options
-            self.metric.value = chosen
+        self.metric.offer([(name, self._metric_label(name)) for name in names], self.metric.value)
 
-    def _draw_chart(self, change: object = None) -> None:
+    def _draw_chart(self, metric: str) -> None:
         with self._lock:
-            steps, values = self.series.arrays(self.metric.value)
-            self.chart.draw(self._metric_label(self.metric.value), steps, values)
+            self.chart.draw(self._metric_label(metric), *self.series.arrays(metric))
 
     def _draw_progress(self) -> None:
         job, progress = self._job, self.progress

@@ -33,3 +33,16 @@ const watch = (model, names, action) => {
 
 let identifiers = 0;
 const identifier = () => `wb-${++identifiers}-${Math.random().toString(36).slice(2, 8)}`;
+
+const drawChoice = (model, el) => {
+  const id = identifier();
+  const select = make("select", { id, onchange: () => { model.set("value", select.value); model.save_changes(); } });
+  el.append(make("label", { for: id }, model.get("label")), select);
+  return watch(model, ["options", "value"], () => {
+    const entries = model.get("options");
+    if (entries.length !== select.length || entries.some(([value, label], place) => select[place].value !== value || select[place].text !== label)) {
+      select.replaceChildren(...entries.map(([value, label]) => make("option", { value }, label)));
+    }
+    select.value = model.get("value");
+  });
+};

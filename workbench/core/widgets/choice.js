@@ -1,0 +1,5 @@
+const render = ({ model, el }) => {
+  el.classList.add("wb", "wb-choice");
+  return drawChoice(model, el);
+};
+export default { render };
