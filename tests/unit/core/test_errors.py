@@ -98,7 +98,7 @@ def test_an_invalid_input_says_how_many_more_fields_are_wrong() -> None:
 
 
 def test_an_invalid_input_never_repeats_the_input() -> None:
-    error = refused(learning_rate=SECRET, layers=[{"rank": SECRET}], name=SECRET, **{"more": SECRET})
+    error = refused(learning_rate=SECRET, layers=[{"rank": SECRET}], name=SECRET, more=SECRET)
     assert len(error.problems) == 4
     assert SECRET not in error.problem().model_dump_json()
 

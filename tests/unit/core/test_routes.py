@@ -70,5 +70,5 @@ def test_each_kind_declares_what_its_server_needs() -> None:
         ("POST", "upload", 201),
         ("GET", "socket", 200),
     ]
-    assert routes.ROUTES == [plain, removal, upload, socket]
+    assert [plain, removal, upload, socket] == routes.ROUTES
     assert socket.adapter.validate_json("7") == 7

@@ -1,0 +1,170 @@
+"""The main job as a researcher does it: in JupyterLab, in Chromium, with a reload in the middle of the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+from servers import Lab, attempt_lines, running_lab
+
+from workbench.testing import demo_rows
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+PATIENCE = 60_000  # milliseconds; only a broken test waits so long
+RUN_PATIENCE = 240_000  # milliseconds for a whole run on a busy machine
+SETTINGS = {"max_steps": "1200", "batch_size": "8", "learning_rate": "1e-3", "max_length": "64"}
+MORE_SETTINGS = {"logging_steps": "10", "save_steps": "5000"}
+LOGGED_STEPS = list(range(10, 1201, 10))
+
+READY = """async () => {
+  const panel = window.jupyterapp.shell.currentWidget;
+  await panel.context.ready;
+  await panel.sessionContext.ready;
+  await panel.sessionContext.session.kernel.info;
+}"""
+COMMAND = "([command, options]) => void window.jupyterapp.commands.execute(command, options)"
+SAVE = "() => window.jupyterapp.commands.execute('docmanager:save')"
+FILE = """([name, content]) => {
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([content], name));
+  return transfer;
+}"""
+STEPS = "Array.from(document.querySelector('.js-plotly-plot')?.data?.[0]?.x ?? [])"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A server whose pages let the test call JupyterLab's commands."""
+    folder = tmp_path_factory.mktemp("browser")
+    (folder / "jupyter_lab_config.json").write_text(json.dumps({"LabApp": {"expose_app_in_browser": True}}))
+    with running_lab(folder / "home", JUPYTER_CONFIG_DIR=str(folder), WORKBENCH_LANGUAGE="en") as lab:
+        yield lab
+
+
+@pytest.fixture
+def page(lab: Lab) -> Iterator[Page]:
+    """A page that fails the test when it asked another host for something, or an error was thrown in it."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
+        give_up("Chromium is not installed: install the packages `chromium` and `fonts-noto-cjk`")
+    faults: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 2400})
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+        page.on("request", lambda request: faults.append(request.url) if _leaves(lab, request.url) else None)
+        page.on("dialog", lambda dialog: dialog.accept())
+        yield page
+        browser.close()
+    assert faults == []
+
+
+def _leaves(lab: Lab, url: str) -> bool:
+    return not url.startswith((lab.url, "data:", "blob:"))
+
+
+def open_notebook(page: Page, lab: Lab) -> None:
+    page.goto(f"{lab.url}lab/tree/workbench.ipynb?token={lab.token}")
+    wait_for_kernel(page)
+
+
+def wait_for_kernel(page: Page) -> None:
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+    page.evaluate(READY)
+
+
+def drop(page: Page, name: str, content: str) -> None:
+    transfer = page.evaluate_handle(FILE, [name, content])
+    page.dispatch_event(".wb-drop-zone", "drop", {"dataTransfer": transfer})
+
+
+def fill_in(page: Page, **values: str) -> None:
+    for name, value in values.items():
+        page.fill(f".wb-form [name={name}]", value)
+
+
+def plotted(page: Page) -> list[int]:
+    return [int(step) for step in page.evaluate(STEPS)]
+
+
+def wait_for_points(page: Page, count: int) -> None:
+    page.wait_for_function(f"{STEPS}.length >= {count}", timeout=RUN_PATIENCE)
+
+
+def take_pictures(page: Page, folder: Path) -> None:
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        page.evaluate(COMMAND, ["apputils:change-theme", {"theme": theme}])
+        page.wait_for_selector(f"body[data-jp-theme-name='{theme}']")
+        page.screenshot(path=folder / f"{theme.split()[1].lower()}.png")
+
+
+def test_the_main_job(page: Page, lab: Lab, base: Path, tmp_path: Path) -> None:
+    open_notebook(page, lab)
+    page.evaluate(COMMAND, ["notebook:run-all-cells", {}])
+    rows = demo_rows()
+    page.wait_for_selector(".wb-drop-zone")
+    drop(page, "support.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows))
+    page.wait_for_selector(f".wb-grid-row >> text={rows[0]['prompt']}")
+    assert 'took column "prompt" for the prompt' in page.inner_text(".wb-step >> nth=0")
+
+    fill_in(page, base=str(base), **SETTINGS)
+    page.click(".wb-form-more summary")
+    fill_in(page, **MORE_SETTINGS)
+    page.click(".wb-form button[type=submit]")
+    wait_for_points(page, 3)
+    run = lab.wb.runs[lab.wb.runs.list()[0].id]
+    before = plotted(page)
+    assert run.state == "running"
+    assert before == LOGGED_STEPS[: len(before)]
+
+    page.evaluate(SAVE)
+    page.reload()
+    wait_for_kernel(page)
+    wait_for_points(page, len(before) + 1)
+    assert run.state == "running"
+    again = plotted(page)
+    assert again == LOGGED_STEPS[: len(again)]
+
+    page.wait_for_selector(".wb-badge[data-state=succeeded]", timeout=RUN_PATIENCE)
+    page.wait_for_selector(".wb-verdict", timeout=RUN_PATIENCE)
+    written = [line["step"] for line in attempt_lines(lab.home, run.id, 1)]
+    assert plotted(page) == written == LOGGED_STEPS
+    assert page.locator(".wb-sample").count() > 0
+    assert page.locator(".wb-table tbody tr").count() == 2
+    take_pictures(page, tmp_path)
+
+
+def test_a_restarted_kernel_finds_the_run_again(page: Page, lab: Lab) -> None:
+    open_notebook(page, lab)
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    wait_for_kernel(page)
+    page.evaluate(COMMAND, ["notebook:run-all-cells", {}])
+    wait_for_points(page, len(LOGGED_STEPS))
+    page.wait_for_selector(".wb-sample")
+    assert plotted(page) == LOGGED_STEPS
+    assert len(lab.wb.jobs.list(kind="evaluate")) == 1
+
+
+def test_a_refused_value_stands_beside_its_field(page: Page, lab: Lab, base: Path) -> None:
+    open_notebook(page, lab)
+    page.evaluate(COMMAND, ["notebook:run-all-cells", {}])
+    page.wait_for_selector(".wb-form button[type=submit]:enabled")
+    fill_in(page, base=str(base / "nowhere"), learning_rate="abc")
+    page.click(".wb-form button[type=submit]")
+    page.wait_for_selector("[name=learning_rate][aria-invalid=true]")
+    described = page.get_attribute("[name=learning_rate]", "aria-describedby") or ""
+    assert "number" in page.inner_text(f"#{described.split()[1]}")
+    fill_in(page, learning_rate="1e-3")
+    page.click(".wb-form button[type=submit]")
+    page.wait_for_selector("[name=learning_rate][aria-invalid=false]")
+    page.wait_for_function("document.querySelector('.wb-form').innerText.includes('nowhere')")
+    assert len(lab.wb.runs.list()) == 1
