@@ -25,7 +25,16 @@ from tornado import web
 from workbench.core.bus import EventBus
 from workbench.core.context import Context, Principal
 from workbench.core.database import Database
-from workbench.core.errors import Conflict, Forbidden, Invalid, Problem, TooLarge, Unauthenticated, Unavailable, WorkbenchError
+from workbench.core.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    Problem,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    WorkbenchError,
+)
 from workbench.core.errors import invalid_input as invalid
 from workbench.core.routes import Route, UploadedFile
 from workbench.core.settings import Settings

@@ -11,6 +11,4 @@ from workbench.testing import make_model
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(
-        tmp_path_factory.mktemp("base") / "tiny-qwen3", "qwen3", hidden_size=32, attention_dropout=0.1
-    )
+    return make_model(tmp_path_factory.mktemp("base") / "tiny-qwen3", "qwen3", hidden_size=32, attention_dropout=0.1)

@@ -103,7 +103,7 @@ def wait_for_points(page: Page, count: int) -> None:
 def take_pictures(page: Page, folder: Path) -> None:
     for theme in ("JupyterLab Dark", "JupyterLab Light"):
         page.evaluate(COMMAND, ["apputils:change-theme", {"theme": theme}])
-        page.wait_for_selector(f"body[data-jp-theme-name='{theme}']")
+        page.wait_for_selector(f"body[data-jp-theme-name='{theme}']", state="attached")
         page.screenshot(path=folder / f"{theme.split()[1].lower()}.png")
 
 

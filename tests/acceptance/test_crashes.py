@@ -61,7 +61,9 @@ def supervised(lab: Lab, run: Run, attempt: int = 1) -> psutil.Process:
 
 def trainer(lab: Lab, run: Run, attempt: int = 1) -> psutil.Process:
     """Return the process that trains: the launcher's child."""
-    return next(child for child in supervised(lab, run, attempt).children() if "training.run" in " ".join(child.cmdline()))
+    return next(
+        child for child in supervised(lab, run, attempt).children() if "training.run" in " ".join(child.cmdline())
+    )
 
 
 def state_in_database(lab: Lab, run: Run) -> str:

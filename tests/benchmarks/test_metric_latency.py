@@ -52,4 +52,6 @@ def test_metrics_reach_twenty_subscribers(tmp_path: Path) -> None:
     delays = sorted(delay for seen in clients for _, delay in seen)
     p50, p95 = statistics.median(delays), delays[int(0.95 * len(delays))]
     print(f"\nmetric latency, {METRICS} metrics to {CLIENTS} clients:", end=" ")
-    print(f"p50 {1000 * p50:.0f} ms (aim {1000 * AIM['p50']:.0f}), p95 {1000 * p95:.0f} ms (aim {1000 * AIM['p95']:.0f})")
+    print(
+        f"p50 {1000 * p50:.0f} ms (aim {1000 * AIM['p50']:.0f}), p95 {1000 * p95:.0f} ms (aim {1000 * AIM['p95']:.0f})"
+    )

@@ -112,7 +112,12 @@ def test_an_account_without_kernels_is_kept_out_of_jupyter(lab: Lab) -> None:
 
 def test_a_permission_is_asked_for_every_write(lab: Lab) -> None:
     headers = {"Authorization": f"Bearer {token_with(lab, 'reviewer')}"}
-    for path in ("api/train/jobs", "api/jobs/job_x/cancel", "api/evaluation/models/mv_x", "api/datasets?filename=x.csv"):
+    for path in (
+        "api/train/jobs",
+        "api/jobs/job_x/cancel",
+        "api/evaluation/models/mv_x",
+        "api/datasets?filename=x.csv",
+    ):
         answer = httpx.post(lab.url + path, headers=headers, content=b"{}", timeout=30)
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), path
 

@@ -60,7 +60,11 @@ def test_the_model_leads_back_to_its_rows(lab: Lab, run: Run, data: Dataset) -> 
     assert model.record.parent_id == run.base.id
     assert run.base.record.weights_sha256 == model.record.record["base_weights_sha256"]
     assert {"training", "template", "environment", "weights_sha256"} <= model.record.record.keys()
-    edges = {(edge.source.kind, edge.source.id, edge.relation) for edge in model.lineage().edges if edge.target.id == model.id}
+    edges = {
+        (edge.source.kind, edge.source.id, edge.relation)
+        for edge in model.lineage().edges
+        if edge.target.id == model.id
+    }
     assert ("dataset_version", data.version.id, "trained on train") in edges
     assert ("model_version", run.base.id, "base") in edges
     assert ("job", run.id, f"made by {run.id.replace('job_', 'att_')}_1") in edges
@@ -130,7 +134,7 @@ def test_the_server_never_loads_torch(lab: Lab, run: Run, evaluation: Evaluation
     for path, methods in spec["paths"].items():
         version = run.model.id if "/models/" in path else lab.wb.datasets["integration"].version.id
         for name, value in (ids | {"{version_id}": version}).items():
-            path = path.replace(name, value)  # noqa: PLW2901
+            path = path.replace(name, value)
         if "get" in methods and "x-messages" not in methods["get"]:
             answer = httpx.get(lab.url.rstrip("/") + path, headers=http._headers, timeout=30)
             assert answer.status_code == 200, (path, answer.text)

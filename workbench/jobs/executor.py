@@ -24,7 +24,8 @@ SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 def _attempt_of(process: psutil.Process) -> str | None:
     try:
-        return process.environ().get(ATTEMPT_VARIABLE)
+        variables: dict[str, str] = process.environ()
+        return variables.get(ATTEMPT_VARIABLE)
     except psutil.Error:
         return None
 
