@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import psutil
 
 from workbench import launch
+from workbench.jobs.files import read_json
 from workbench.session import Workbench, connect
 
 T = TypeVar("T")
@@ -77,7 +78,7 @@ class Lab:
         """Return the pid of the home's live agent."""
 
         def live() -> int | None:
-            known = launch.read_json(self.home / "agent.json")
+            known = read_json(self.home / "agent.json")
             return int(known["pid"]) if known is not None and psutil.pid_exists(known["pid"]) else None
 
         return until(live, 30, "an agent's start")

@@ -21,6 +21,7 @@ from workbench.core.database import Database
 from workbench.core.errors import Conflict
 from workbench.core.settings import Settings
 from workbench.jobs.agent import Agent, agent_lock
+from workbench.jobs.files import read_json
 from workbench.jobs.processes import is_alive
 from workbench.kinds import KINDS
 
@@ -62,6 +63,8 @@ def stop(settings: Settings) -> None:
     """End the home's server, agent, supervisors and jobs, in this order; jobs are queued to go on at the next start."""
     for name in ("server.json", "agent.json"):
         end(read_json(settings.home / name))
+    if not (settings.home / "agent.lock").exists():
+        return  # no agent ever ran here, so no job did
     with agent_lock(settings.home, timeout=STOP_TIMEOUT):
         database = Database(settings.resolved_database_url())
         database.upgrade()
@@ -79,14 +82,6 @@ def end(who: dict[str, Any] | None) -> None:
         if wait_until(lambda: not is_alive(who), STOP_TIMEOUT):
             return
     raise WillNotStop(f"Process {who['pid']} does not end, not even when killed.")
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Return a JSON document, None when there is none."""
-    try:
-        return dict(json.loads(path.read_text()))
-    except FileNotFoundError:
-        return None
 
 
 def running_server(home: Path) -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ from workbench.core.bus import EventBus
 from workbench.core.database import POOL_SIZE, Database
 from workbench.core.routes import ROUTES, Route
 from workbench.core.settings import Settings
-from workbench.jobs.files import write_json
+from workbench.jobs.files import read_json, write_json
 from workbench.jobs.processes import identity, is_alive
 from workbench_server import openapi
 from workbench_server.handlers import PlainHandler, RouteHandler, Server, UploadHandler
@@ -108,7 +108,7 @@ class WorkbenchServer(ExtensionApp):
             self.keeping.cancel()
         self.bus.close()
         self.server.threads.shutdown(wait=False, cancel_futures=True)
-        if (known := _read(self._server_file)) is not None and known["pid"] == os.getpid():
+        if (known := read_json(self._server_file)) is not None and known["pid"] == os.getpid():
             self._server_file.unlink(missing_ok=True)
         self.database.close()
 
@@ -117,7 +117,7 @@ class WorkbenchServer(ExtensionApp):
         return self.workbench_settings.home / "server.json"
 
     def _take_home(self) -> None:
-        known = _read(self._server_file)
+        known = read_json(self._server_file)
         if known is not None and is_alive(known):
             return
         with self.database.write() as session:
@@ -185,7 +185,3 @@ def check_boundary(serverapp: ServerApp) -> None:
 def local_url(serverapp: ServerApp) -> str:
     """Return the URL at which processes on this host reach the server."""
     return urlsplit(serverapp.connection_url)._replace(netloc=f"127.0.0.1:{serverapp.port}").geturl()
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    return dict(json.loads(path.read_text())) if path.exists() else None

@@ -55,6 +55,8 @@ class WorkbenchIdentityProvider(PasswordIdentityProvider):
             return None
         if self.token and hmac.compare_digest(token.encode(), self.token.encode()):
             return _user(service.owner())
+        if handler.get_query_argument("token", ""):
+            return None  # kernel and job tokens live long: they never travel in a URL
         principal = await asyncio.to_thread(self._verify, token)
         return _user(principal) if principal is not None else None
 

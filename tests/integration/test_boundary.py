@@ -150,6 +150,13 @@ def test_a_kernel_gets_a_token_of_its_own_and_no_secret(lab: Lab) -> None:
     database.close()
 
 
+def test_a_kernel_token_is_not_taken_from_a_url(lab: Lab) -> None:
+    token = token_with(lab, "researcher")
+    assert get(lab, "/api/datasets", token).status_code == 200
+    assert httpx.get(f"{lab.url}api/datasets", params={"token": token}, timeout=30).status_code == 401
+    assert httpx.get(f"{lab.url}api/datasets", params={"token": lab.token}, timeout=30).status_code == 200
+
+
 def kernel_environment(lab: Lab, kernel_id: str) -> dict[str, str]:
     """Return the environment of a kernel's process."""
     import psutil

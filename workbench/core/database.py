@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 import psycopg
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import (
     JSON,
     Connection,
@@ -27,6 +28,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Session
 
+from workbench.core.errors import Conflict
+
 POOL_SIZE = 8  # connections, and threads that serve plain routes
 BUSY_TIMEOUT = 10_000  # milliseconds a SQLite writer waits for another
 UPGRADE_LOCK = 0x75706772  # advisory lock key: "upgr"
@@ -40,6 +43,12 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+
+class DatabaseNewer(Conflict):
+    """The database was upgraded by a newer version."""
+
+    code = "database.newer"
 
 
 class Base(DeclarativeBase):
@@ -101,7 +110,10 @@ class Database:
             config = Config()
             config.set_main_option("script_location", str(Path(__file__).parent.parent / "migrations"))
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            try:
+                command.upgrade(config, "head")
+            except CommandError as error:
+                raise DatabaseNewer(f"The database belongs to a newer workbench than this one: {error}.") from error
 
     def close(self) -> None:
         """Close every pooled connection."""

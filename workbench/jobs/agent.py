@@ -28,7 +28,7 @@ from workbench.core.database import Database
 from workbench.core.errors import Conflict
 from workbench.core.settings import Settings
 from workbench.jobs import service
-from workbench.jobs.files import write_json
+from workbench.jobs.files import read_json, write_json
 from workbench.jobs.processes import identity, is_alive
 from workbench.jobs.runner import Kind, Runner, assign
 from workbench.jobs.scheduler import Room, Waiting, plan
@@ -134,7 +134,7 @@ class Agent:
             logger.exception("Job %s cannot be followed; the others go on", job.id)
 
     def _idle(self) -> bool:
-        server = _read(self._settings.home / "server.json")
+        server = read_json(self._settings.home / "server.json")
         with self._database.read() as session:
             unfinished = session.scalar(select(func.count()).where(Job.state.in_(LIVE | {"queued"}))) or 0
         if unfinished or (server is not None and is_alive(server)):
@@ -228,12 +228,3 @@ def _rooms(session: Any) -> list[Room]:
         if host_id in rooms:
             rooms[host_id].take(Waiting(job.id, job.title, job.cpus, job.gpus))
     return list(rooms.values())
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    import json
-
-    try:
-        return dict(json.loads(path.read_text()))
-    except FileNotFoundError:
-        return None

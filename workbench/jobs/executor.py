@@ -42,13 +42,13 @@ class LocalExecutor:
     """Runs attempts on this host."""
 
     def __init__(self) -> None:
-        self._supervisors: list[subprocess.Popen[bytes]] = []
+        self._supervisors: dict[Path, subprocess.Popen[bytes]] = {}
 
     def start(self, folder: AttemptFolder, argv: list[str], variables: Mapping[str, str]) -> None:
         """Start the attempt's supervisor in its own session; the caller has made the folder."""
         command = {"argv": argv, "env": scrubbed(variables), "grace": GRACE}
         write_json(folder.command, command, mode=0o600)
-        supervisor = subprocess.Popen(
+        self._supervisors[folder.path] = subprocess.Popen(
             [sys.executable, "-I", "-S", str(SUPERVISOR), str(folder.path)],
             cwd=folder.path,
             env=scrubbed({}),
@@ -57,11 +57,19 @@ class LocalExecutor:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        self._supervisors.append(supervisor)
 
     def poll(self, folder: AttemptFolder) -> Status:
         """Read the attempt's state from its files, whoever started it."""
-        self._supervisors = [supervisor for supervisor in self._supervisors if supervisor.poll() is None]
+        status = self._look(folder)
+        if status.phase in ("exited", "vanished") and folder.path in self._supervisors:
+            self._supervisors.pop(folder.path).wait()  # writing exit.json was its last act; no zombie shall stay
+        return status
+
+    def stop(self, folder: AttemptFolder) -> None:
+        """Ask the attempt's supervisor to stop the job."""
+        folder.cancel.touch()
+
+    def _look(self, folder: AttemptFolder) -> Status:
         ended = folder.read("exit")
         if ended is None and (run := folder.read("run")) is not None:
             if is_alive(run["supervisor"]):
@@ -80,7 +88,3 @@ class LocalExecutor:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(orphans, timeout=ORPHAN_TIMEOUT)
-
-    def stop(self, folder: AttemptFolder) -> None:
-        """Ask the attempt's supervisor to stop the job."""
-        folder.cancel.touch()

@@ -41,10 +41,7 @@ class AttemptFolder:
 
     def read(self, name: str) -> dict[str, Any] | None:
         """Return the JSON document `<name>.json`, or None while it is not there."""
-        try:
-            return dict(json.loads((self.path / f"{name}.json").read_bytes()))
-        except FileNotFoundError:
-            return None
+        return read_json(self.path / f"{name}.json")
 
     def lines(self, offset: int) -> tuple[list[bytes], int]:
         """Return the whole metric lines that follow `offset`, and the offset after them."""
@@ -55,6 +52,14 @@ class AttemptFolder:
         except FileNotFoundError:
             return [], offset
         return whole.splitlines(), offset + len(whole) + len(newline)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return a JSON document, None when there is none."""
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None
 
 
 def write_json(path: Path, value: object, mode: int = 0o644) -> None:

@@ -17,8 +17,9 @@ from workbench.core.database import Database
 from workbench.core.lineage import Ref, edges
 from workbench.core.settings import Settings
 from workbench.jobs import schemas, service
+from workbench.jobs.executor import LocalExecutor
 from workbench.jobs.files import AttemptFolder
-from workbench.jobs.processes import is_alive
+from workbench.jobs.processes import is_alive, start_time
 from workbench.jobs.runner import Runner, assign
 from workbench.jobs.tables import Attempt, Job
 
@@ -107,14 +108,30 @@ class Host:
 
 
 @pytest.fixture
-def host(database: Database, settings: Settings) -> Iterator[Host]:
+def host(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    executors: list[LocalExecutor] = []
+    made = LocalExecutor.__init__
+
+    def note(executor: LocalExecutor) -> None:
+        executors.append(executor)
+        made(executor)
+
+    monkeypatch.setattr(LocalExecutor, "__init__", note)
     yield Host(database, settings, Runner(database, settings, KINDS, "here"))
-    end_jobs(settings.home)
+    for folder in attempt_folders(settings.home):
+        end(folder)
+        for executor in executors:
+            executor.poll(folder)
 
 
-def end_jobs(home: Path) -> None:
-    """End what a test has left, so that only that test fails."""
-    for path in home.glob("jobs/*/*"):
-        run = AttemptFolder(home, path.parent.name, int(path.name)).read("run")
-        if run is not None and is_alive(run["supervisor"]):
-            os.kill(run["supervisor"]["pid"], signal.SIGKILL)
+def attempt_folders(home: Path) -> list[AttemptFolder]:
+    paths = (path for path in home.glob("jobs/*/*") if path.name.isdigit())
+    return [AttemptFolder(home, path.parent.name, int(path.name)) for path in paths]
+
+
+def end(folder: AttemptFolder) -> None:
+    """Kill what a test has left running, and wait for its end."""
+    run = folder.read("run")
+    if run is not None and is_alive(run["supervisor"]):
+        os.kill(run["supervisor"]["pid"], signal.SIGKILL)
+        until(lambda: not is_alive(run["supervisor"]) and start_time(run["pid"]) is None, what="the job's end")
