@@ -89,12 +89,6 @@ class Lab:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
-    def stop(self) -> None:
-        """Stop the server and everything that it started."""
-        self.disconnect()
-        subprocess.run([sys.executable, "-m", "workbench", "stop", "--home", str(self.home)], check=True, timeout=150)
-        self.process.wait(timeout=30)
-
 
 @contextmanager
 def running_lab(home: Path, command: list[str] | None = None, **variables: str) -> Iterator[Lab]:
@@ -104,13 +98,14 @@ def running_lab(home: Path, command: list[str] | None = None, **variables: str) 
         yield lab
     finally:
         lab.disconnect()
-        stop_home(home)
+        stop_home(home, **variables)
         lab.process.wait(timeout=30)
 
 
-def stop_home(home: Path) -> None:
+def stop_home(home: Path, **variables: str) -> None:
     """Run `workbench stop` for a home."""
-    subprocess.run([sys.executable, "-m", "workbench", "stop", "--home", str(home)], check=True, timeout=150)
+    command = [sys.executable, "-m", "workbench", "stop", "--home", str(home)]
+    subprocess.run(command, env=os.environ | variables, check=True, timeout=150)
 
 
 def processes_of(home: Path) -> list[str]:

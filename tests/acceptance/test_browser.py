@@ -145,7 +145,10 @@ def test_the_main_job(page: Page, lab: Lab, base: Path, tmp_path: Path) -> None:
 
 def test_a_restarted_kernel_finds_the_run_again(page: Page, lab: Lab) -> None:
     open_notebook(page, lab)
-    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    page.wait_for_selector(".wb-sample")
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
+    page.evaluate(COMMAND, ["notebook:clear-all-cell-outputs", {}])
+    page.wait_for_selector(".wb-panel", state="detached")
     wait_for_kernel(page)
     page.evaluate(COMMAND, ["notebook:run-all-cells", {}])
     wait_for_points(page, len(LOGGED_STEPS))

@@ -135,11 +135,13 @@ class Runner:
             attempt.resumed_from_step = int(resumed["step"]) if resumed is not None else None
 
     def _finish(self, job: Job, folder: AttemptFolder, status: Status) -> None:
-        result = folder.read("result")
         if status.phase == "vanished":
+            self._executor.end_orphans(attempt_id(job.id, job.attempt_no))
+        result = folder.read("result")
+        if result is not None:
+            self._publish(job, result)  # written last and whole: the work is done, however its process ended
+        elif status.phase == "vanished":
             self._lose(job)
-        elif status.exit_code == 0 and result is not None:
-            self._publish(job, result)
         elif status.stopped and job.cancel_requested:
             self._end(job, "cancelled", status)
         elif status.stopped:
@@ -163,7 +165,6 @@ class Runner:
             self._end(job, "failed", None, error_code="job.unpublished", error=message)
 
     def _lose(self, job: Job) -> None:
-        self._executor.end_orphans(attempt_id(job.id, job.attempt_no))
         with self._database.write() as session:
             row = service.find(session, job.id)
             if (row.state, row.attempt_no) != (job.state, job.attempt_no) or not move(session, row, "lost"):
@@ -203,9 +204,9 @@ METRIC_COLUMNS = {"seq", "step", "total_steps", "at", "values"}
 def assign(session: Session, job: Job, host_id: str) -> bool:
     """Give a queued job its next attempt on a host."""
     seq = session.scalar(select(func.max(Metric.seq)).where(Metric.job_id == job.id)) or 0
-    if not move(session, job, "assigned", attempt_no=job.attempt_no + 1, wait_reason=None):
+    no = job.attempt_no + 1
+    if not move(session, job, "assigned", attempt_no=no, wait_reason=None):
         return False
-    no = job.attempt_no
     session.add(Attempt(id=attempt_id(job.id, no), job_id=job.id, no=no, host_id=host_id, first_seq=seq))
     return True
 

@@ -37,9 +37,9 @@ class Room:
         return job.cpus <= self.free_cpus and job.gpus <= self.free_gpus
 
     def take(self, job: Waiting) -> None:
-        """Give the job its share."""
-        self.free_cpus -= job.cpus
-        self.free_gpus -= job.gpus
+        """Give the job its share; a host whose settings were lowered may hold more than it has."""
+        self.free_cpus = max(0, self.free_cpus - job.cpus)
+        self.free_gpus = max(0, self.free_gpus - job.gpus)
         self.holders.append(job.title)
 
 

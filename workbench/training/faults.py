@@ -1,6 +1,7 @@
 """Points where a test can kill the worker: `WORKBENCH_FAULT=step:12` or `checkpoint:8:files` means SIGKILL there.
 
-The places inside a checkpoint are `weights`, `files` and `manifest`: what has just been written.
+The places inside a checkpoint are `weights`, `files` and `manifest`: what has just been written. `model` lies after
+the last step, before the model is saved.
 """
 
 from __future__ import annotations

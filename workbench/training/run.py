@@ -15,7 +15,7 @@ from workbench.core.errors import WorkbenchError
 from workbench.datasets.materialise import materialise
 from workbench.inference.template import ChatTemplate
 from workbench.inference.weights import tensors, weights_sha256
-from workbench.training import checkpoints
+from workbench.training import checkpoints, faults
 from workbench.training.attempt import Attempt, Stopped, StopRequest, run_worker
 from workbench.training.metrics import MetricsWriter
 from workbench.training.rows import TokenisedRows, ensure_trainable, read
@@ -63,6 +63,7 @@ def work(attempt: Attempt, stop: StopRequest) -> None:
             " or turn gradient_checkpointing on."
         ) from error
     if trainer.is_world_process_zero():
+        faults.reach("model")
         _publish(attempt, job, trainer, rows, template, base, time.monotonic() - begun)
 
 

@@ -48,8 +48,21 @@ class ResumableTrainer(SFTTrainer):  # type: ignore[misc]
     def resume(self, checkpoint: Path | None) -> None:
         """Train to the end, from a checkpoint or from the start."""
         self._resumed = checkpoint
+        if checkpoint is not None and self._take_finished(checkpoint):
+            return
         ended = self.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
         self.train_loss = ended.training_loss
+
+    def _take_finished(self, checkpoint: Path) -> bool:
+        """Take a checkpoint of the last step as it is: the Trainer would go one step beyond it."""
+        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        if state.global_step < state.max_steps:
+            return False
+        self._load_from_checkpoint(str(checkpoint))
+        self.state = state
+        self.restore_progress()
+        self.train_loss = (self._total_loss_scalar + self._tr_loss.item()) / state.global_step
+        return True
 
     @property
     def tokens_seen(self) -> int:

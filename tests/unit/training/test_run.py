@@ -100,6 +100,15 @@ def test_the_log_can_be_read(full: Launcher, lora: Launcher) -> None:
     assert "Warning" not in full.log + lora.log
 
 
+def test_killed_after_its_last_step_it_takes_the_last_checkpoint_as_it_is(full: Launcher, lora: Launcher) -> None:
+    for whole, name in ((full, "full-finished"), (lora, "lora-finished")):
+        again = resume_after(whole, name, "model")
+        assert again.document("resume") == {"step": 24}
+        for key in ("weights_sha256", "train_loss", "steps", "epochs"):
+            assert again.document("result")[key] == whole.document("result")[key], key
+        assert again.points() == whole.points()
+
+
 def test_killed_in_checkpoints_and_steps_it_ends_bit_identical(full: Launcher) -> None:
     again = resume_after(full, "full-again", "checkpoint:12:files", "step:17", "checkpoint:18:manifest")
     steps = [json.loads((attempt / "resume.json").read_text())["step"] for attempt in again.attempts[1:]]
