@@ -9,7 +9,6 @@ import pytest
 from servers import attempt_lines, processes_of, running_lab, until
 from sqlalchemy import make_url
 
-from workbench.core.database import Database
 from workbench.testing import demo_rows
 
 
@@ -41,5 +40,5 @@ def test_the_main_job_on_postgresql(url: str, base: Path, tmp_path: Path) -> Non
         assert len(evaluation.samples()) == 10
     assert not (home / "workbench.db").exists()
     assert processes_of(home) == []
-    with Database(url.replace("postgresql://", "postgresql+psycopg://")).read() as session:
-        assert session.connection().exec_driver_sql("SELECT count(*) FROM hosts").scalar() == 0
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT count(*) FROM hosts").fetchall() == [(0,)]

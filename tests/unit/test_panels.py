@@ -180,11 +180,11 @@ class TestRunPanel:
         assert panel.state == "succeeded"
 
     def test_a_resumed_run_takes_the_place_of_what_it_repeats(self) -> None:
-        lost = [state("running"), *(metric(step) for step in (1, 2, 3, 4, 5))]
-        again = [ResumedMessage(attempt_no=2, step=3), *(metric(step, step + 3, 2, loss=0.1) for step in (4, 5, 6))]
-        panel, _ = panel_over([*lost, *again, state("succeeded")])
+        lost = [state("running"), *(metric(step) for step in (1, 3, 5, 7))]
+        again = [ResumedMessage(attempt_no=2, step=3), *(metric(step, step, 2, loss=0.1) for step in (5, 6))]
+        panel, _ = panel_over([*lost, *again, state("cancelled")])
         panel.join(FAR)
-        assert shown(panel) == ([1, 2, 3, 4, 5, 6], [10.0, 5.0, 10 / 3, 0.1, 0.1, 0.1])
+        assert shown(panel) == ([1, 3, 5, 6], [10.0, 10 / 3, 0.1, 0.1])
 
     def test_the_chart_shows_the_chosen_metric(self) -> None:
         panel, _ = panel_over([metric(1), metric(2), state("succeeded")])

@@ -208,7 +208,7 @@ class Leadership:
 
     def close(self) -> None:
         """Give the lead up."""
-        if self._connection is not None:
+        if self._connection is not None and not self._connection.closed:
             self._connection.invalidate()
             self._connection.close()
 

@@ -203,7 +203,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
             elif isinstance(message, ResumedMessage):
                 self.series.rewind(message.step)
                 self._pace.clear()
-            elif message.seq > self._seq:
+            else:
                 self._seq = message.seq
                 self.series.add(message.step, message.values)
                 self._pace.append(message)
@@ -281,7 +281,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
             return
         try:
             while self._read_log_piece():
-                pass
+                self.series.rewind(message.step)
         except WorkbenchError as error:
             self._note_connection(error.detail)
         self._log_due = time.monotonic() + QUIET_INTERVAL

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from workbench.accounts.service import owner
+from workbench.core import events
 from workbench.core.context import Context
 from workbench.core.database import Database
 from workbench.core.schemas import Health
@@ -82,9 +83,9 @@ def health(host: Host) -> Health:
 
 
 def test_only_one_agent_looks_after_a_home(tmp_path: Path) -> None:
-    with agent_lock(tmp_path), pytest.raises(AgentRunning, match=f"Another agent looks after {tmp_path}"):
-        with agent_lock(tmp_path):
-            pass
+    refused = pytest.raises(AgentRunning, match=f"Another agent looks after {tmp_path}")
+    with agent_lock(tmp_path), refused, agent_lock(tmp_path):
+        pytest.fail("two hold the lock")
     with agent_lock(tmp_path):
         assert agent_is_up(tmp_path)
     assert not agent_is_up(tmp_path)
@@ -149,8 +150,11 @@ def test_a_host_is_never_given_more_than_it_has(agent: Agent, host: Host) -> Non
 
     until(finished)
     assert most == 2
-    begun = [host.job(job_id).created_at for job_id in jobs]
-    assert begun == sorted(begun)
+    with host.database.read() as session:
+        told = events.after(session, 0)
+    assert [event.topic for event in told if event.data.get("state") == "assigned"] == [
+        f"job:{job_id}" for job_id in jobs
+    ]
 
 
 def test_a_job_of_an_unknown_kind_does_not_hold_up_the_others(
