@@ -162,6 +162,8 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
         """Stop listening and remove the widgets; the run goes on."""
         self._closed.set()
         self._changed.set()
+        for widget in (self.heading, self.progress, self.metric, self.chart, self.output):
+            widget.close()
         super().close()
 
     def join(self, timeout: float | None = None) -> None:
@@ -281,7 +283,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
             return
         try:
             while self._read_log_piece():
-                self.series.rewind(message.step)
+                pass
         except WorkbenchError as error:
             self._note_connection(error.detail)
         self._log_due = time.monotonic() + QUIET_INTERVAL

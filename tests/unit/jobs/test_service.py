@@ -86,7 +86,7 @@ def test_jobs_are_listed_newest_first_page_by_page(context: Context) -> None:
         if cursor is None:
             break
     assert [len(page) for page in pages] == [2, 2, 1]
-    assert sum(pages, []) == made[::-1]
+    assert [job_id for page in pages for job_id in page] == made[::-1]
 
 
 def test_the_last_page_ends_even_when_it_is_full(context: Context) -> None:

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import importlib
+import re
+from typing import get_args
+
+import pytest
+
+from workbench.accounts.roles import PERMISSIONS, ROLES, Role
+from workbench.core.routes import ROUTES
+
+for name in ("jobs", "registry", "datasets", "training", "evaluation"):
+    importlib.import_module(f"workbench.{name}.routes")
+
+
+def test_every_role_is_in_the_table() -> None:
+    assert set(ROLES) == set(get_args(Role))
+
+
+@pytest.mark.parametrize("permission", sorted(PERMISSIONS))
+def test_a_permission_is_a_resource_and_an_action_with_its_meaning(permission: str) -> None:
+    assert re.fullmatch(r"[a-z]+:[a-z]+", permission)
+    assert PERMISSIONS[permission]
+
+
+def test_roles_give_only_permissions_that_exist() -> None:
+    assert all(granted <= PERMISSIONS.keys() for granted in ROLES.values())
+
+
+def test_each_role_can_do_what_the_smaller_one_can() -> None:
+    assert ROLES["reviewer"] < ROLES["job"] < ROLES["researcher"] < ROLES["admin"] == PERMISSIONS.keys()
+
+
+def test_a_reviewer_only_reads() -> None:
+    assert all(permission.endswith(":read") for permission in ROLES["reviewer"])
+
+
+@pytest.mark.parametrize("role", ["reviewer", "job"])
+def test_a_kernel_is_not_for_reviewers_nor_jobs(role: Role) -> None:
+    assert "kernels:use" not in ROLES[role]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_every_route_needs_a_permission_from_the_table(route: object) -> None:
+    assert route.permission in PERMISSIONS  # type: ignore[attr-defined]
