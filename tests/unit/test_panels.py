@@ -542,7 +542,7 @@ class TestComparisonPanel:
         panel.join(FAR)
         widget = panel.comparison
         assert widget in panel.children
-        assert widget.sentence == "The tuned model is better than its base: exact match 0.000 → 0.500 (p = < 0.001)."
+        assert widget.sentence == "The tuned model is better than its base: exact match 0.000 → 0.500 (p < 0.001)."
         assert [(line["base"], line["tuned"], line["better"]) for line in widget.scores] == [
             ("0.000", "0.500", "tuned"),
             ("9.000", "2.000", "tuned"),

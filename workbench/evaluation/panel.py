@@ -151,4 +151,4 @@ def _sample(row: SampleRow) -> dict[str, str | bool]:
 
 
 def _p_value(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -28,9 +29,9 @@ class BaseModelInvalid(Invalid):
 
 def locate(base: str) -> Path:
     """Return the folder of a base model, given as a folder on the server or a hub id in its cache."""
-    folder = Path(base).expanduser()
-    if folder.is_dir():
-        return checked(folder.resolve())
+    folder = os.path.expanduser(base)
+    if os.path.isdir(folder):  # False, not an error, for any string that cannot be a path
+        return checked(Path(folder).resolve())
     try:
         return checked(Path(snapshot_download(base, local_files_only=True)))
     except (LocalEntryNotFoundError, HFValidationError, FileNotFoundError) as error:

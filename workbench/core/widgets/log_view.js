@@ -3,18 +3,19 @@ const ESCAPES = /\u001b\[[0-?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b]*(\u0007|\u001
 
 const overwrite = (line) => line.replace(/\r+$/, "").split("\r").pop();
 
-const addText = (area, open, text) => {
+const addText = (content, open, text) => {
   const lines = (open + text.replace(ESCAPES, "")).split("\n");
-  area.lastElementChild?.remove();
-  area.append(...lines.slice(-LINES).map((line) => make("div", {}, overwrite(line))));
-  while (area.childElementCount > LINES) area.firstElementChild.remove();
+  content.lastElementChild?.remove();
+  content.append(...lines.slice(-LINES).map((line) => make("div", {}, overwrite(line))));
+  while (content.childElementCount > LINES) content.firstElementChild.remove();
   return lines.at(-1);
 };
 
 const render = ({ model, el }) => {
   const words = model.get("words");
   el.classList.add("wb", "wb-log");
-  const area = make("div", { class: "wb-log-area", role: "log", tabindex: 0, "aria-label": words.label, "aria-live": "off" });
+  const content = make("div");
+  const area = make("div", { class: "wb-log-area", role: "log", tabindex: 0, "aria-label": words.label, "aria-live": "off" }, content);
   const empty = make("p", { class: "wb-quiet" }, words.empty);
   const tick = make("input", { type: "checkbox", checked: true });
   const count = make("span", { class: "wb-quiet" });
@@ -26,20 +27,20 @@ const render = ({ model, el }) => {
   let open = "";
 
   const settle = () => {
-    empty.hidden = area.childElementCount > 0;
+    empty.hidden = content.childElementCount > 0;
     area.hidden = !empty.hidden;
     if (tick.checked) area.scrollTop = area.scrollHeight;
   };
   const listener = (message) => {
     if (message.type !== "text") return;
     if (message.reset) {
-      area.replaceChildren();
+      content.replaceChildren();
       open = "";
     } else if (message.start !== end) {
       model.send({ type: "ready" });
       return;
     }
-    if (message.text) open = addText(area, open, message.text);
+    if (message.text) open = addText(content, open, message.text);
     end = message.end;
     settle();
   };
@@ -49,9 +50,14 @@ const render = ({ model, el }) => {
   }, { passive: true });
   tick.addEventListener("change", settle);
   details.addEventListener("toggle", settle);
+  const sizes = new ResizeObserver(settle);
+  sizes.observe(content);
   model.on("msg:custom", listener);
   settle();
   model.send({ type: "ready" });
-  return () => model.off("msg:custom", listener);
+  return () => {
+    sizes.disconnect();
+    model.off("msg:custom", listener);
+  };
 };
 export default { render };
