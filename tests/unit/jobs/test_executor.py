@@ -10,9 +10,9 @@ import psutil
 import pytest
 from servers import until
 
-from workbench.jobs.executor import LocalExecutor, Status
+from workbench.jobs.executor import ATTEMPT_VARIABLE, LocalExecutor, Status
 from workbench.jobs.files import AttemptFolder, write_json
-from workbench.jobs.processes import identity
+from workbench.jobs.processes import identity, start_time
 
 from .conftest import end
 
@@ -103,3 +103,23 @@ def test_the_supervisor_itself_holds_no_secret(
     until_phase(executor, folder, "running")
     environment = psutil.Process((folder.read("run") or {})["supervisor"]["pid"]).environ()
     assert not {"JUPYTER_TOKEN", "WORKBENCH_TOKEN"} & environment.keys()
+
+
+ORPHAN = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-IS", "-c", "import time; time.sleep(60)"], start_new_session=True)
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+def test_what_a_vanished_supervisor_left_running_is_ended(executor: LocalExecutor, folder: AttemptFolder) -> None:
+    start(executor, folder, ORPHAN, **{ATTEMPT_VARIABLE: "att_1_1"})
+    until_phase(executor, folder, "running")
+    pid = int(until(folder.log.read_text))
+    os.kill((folder.read("run") or {})["supervisor"]["pid"], signal.SIGKILL)
+    until_phase(executor, folder, "vanished")
+    executor.end_orphans("att_1_10")
+    assert start_time(pid) is not None, "another attempt's processes are left alone"
+    executor.end_orphans("att_1_1")
+    assert start_time(pid) is None

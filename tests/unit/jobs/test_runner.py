@@ -179,6 +179,17 @@ def test_a_job_whose_supervisor_vanished_goes_on(host: Host) -> None:
     ]
 
 
+@pytest.mark.parametrize("victim", ["worker", "supervisor"])
+def test_a_whole_result_counts_however_the_process_ended(host: Host, victim: str) -> None:
+    job_id = host.start("wait")
+    host.until_logged(job_id)
+    write_json(host.folder(job_id).path / "result.json", {"answer": 42})
+    run = host.folder(job_id).read("run") or {}
+    os.kill(run["pid"] if victim == "worker" else run["supervisor"]["pid"], signal.SIGKILL)
+    job = host.until(job_id, "succeeded", "failed", "queued")
+    assert (job.state, job.attempt_no, job.error) == ("succeeded", 1, None)
+
+
 def test_a_job_that_keeps_vanishing_fails(host: Host) -> None:
     job_id = host.submit("wait")
     with host.database.write() as session:

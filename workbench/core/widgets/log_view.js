@@ -18,7 +18,6 @@ const render = ({ model, el }) => {
   const area = make("div", { class: "wb-log-area", role: "log", tabindex: 0, "aria-label": words.label, "aria-live": "off" }, content);
   const empty = make("p", { class: "wb-quiet" }, words.empty);
   const tick = make("input", { type: "checkbox", checked: true });
-  const count = make("span", { class: "wb-quiet" });
   const title = make("summary", {}, words.title);
   const body = make("div", {}, make("label", {}, tick, ` ${words.follow}`), area, empty);
   const details = make("details", { open: true }, title, body);
