@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 
+from workbench.core.errors import FieldProblem
 from workbench.datasets.errors import MappingRefused
 from workbench.datasets.schemas import ColumnMapping
 
@@ -62,7 +63,9 @@ def quoted(names: Sequence[str], most: int = 12) -> str:
 def _check_given(file_name: str, columns: Sequence[str], prompt: str | None, completion: str | None) -> None:
     missing = next((name for name in (prompt, completion) if name is not None and name not in columns), None)
     if missing is not None:
-        raise MappingRefused(f'{file_name} has no column "{missing}"; its columns are {quoted(columns)}.')
+        raise MappingRefused(
+            f'{file_name} has no column "{missing}"; its columns are {quoted(columns)}.', problems=_choices(columns)
+        )
     if prompt is not None and prompt == completion:
         raise MappingRefused(f'The column "{prompt}" cannot be both the prompt and the completion.')
 
@@ -81,5 +84,11 @@ def _normal(name: str) -> str:
 def _unsure(file_name: str, columns: Sequence[str]) -> MappingRefused:
     return MappingRefused(
         f"Cannot tell which column of {file_name} is the prompt and which the completion among {quoted(columns)}; "
-        'name them with prompt="…" and completion="…".'
+        'name them with prompt="…" and completion="…".',
+        problems=_choices(columns),
     )
+
+
+def _choices(columns: Sequence[str]) -> list[FieldProblem]:
+    """Name the columns one by one, for a panel that lets the user choose."""
+    return [FieldProblem(pointer="/columns", message=name) for name in columns]

@@ -98,3 +98,13 @@ def test_the_sentence_says_what_was_taken_for_what() -> None:
 
 def test_long_lists_of_columns_are_cut() -> None:
     assert quoted([str(n) for n in range(20)]).endswith('"11" and 8 more')
+
+
+@pytest.mark.parametrize("named", [{}, {"prompt": "nowhere"}])
+def test_a_refusal_names_the_columns_one_by_one_for_a_panel(named: dict[str, str]) -> None:
+    columns = ["a", "b", "c"]
+    with pytest.raises(MappingRefused) as refused:
+        recognise("x.csv", columns, lambda: columns, **named)
+    assert [(problem.pointer, problem.message) for problem in refused.value.problems] == [
+        ("/columns", name) for name in columns
+    ]

@@ -13,6 +13,7 @@ from servers import until
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
+import workbench
 from workbench.accounts.service import owner
 from workbench.core import events
 from workbench.core.context import Context
@@ -21,7 +22,7 @@ from workbench.core.schemas import Health
 from workbench.core.settings import Settings
 from workbench.jobs import schemas, service
 from workbench.jobs.agent import Agent, AgentRunning, Leadership, agent_is_up, agent_lock, capacity
-from workbench.jobs.files import AttemptFolder
+from workbench.jobs.files import AttemptFolder, read_json
 from workbench.jobs.processes import is_alive
 
 from .conftest import Host
@@ -195,6 +196,8 @@ def test_an_agent_that_is_told_to_leaves_its_jobs_running(host: Host, start: Sta
     job_id = host.submit("wait")
     agent = start()
     until_state(host, job_id, "running")
+    who = read_json(host.settings.home / "agent.json") or {}
+    assert (who["pid"], who["version"], is_alive(who)) == (agent.pid, workbench.__version__, True)
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(30) == 0
     run = AttemptFolder(host.settings.home, job_id, 1).read("run") or {}

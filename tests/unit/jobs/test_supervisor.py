@@ -155,7 +155,7 @@ def test_a_killed_supervisor_takes_its_job_along(start: Start, tmp_path: Path) -
     run = until_up(tmp_path)
     supervisor.kill()
     supervisor.wait()
-    until(lambda: start_time(run["pid"]) is None, what="the job's end")
+    until(lambda: start_time(run["pid"]) is None, timeout=20, what="the job's end")
     assert not is_alive(run["supervisor"])
     assert read(tmp_path, "exit") is None
 
