@@ -51,12 +51,13 @@ def no_process_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 def _left_over(base: str) -> list[str]:
     own = {child.pid for child in psutil.Process().children(recursive=True)}
+    runners = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     found = []
     for process in psutil.process_iter():
         try:
             command = process.cmdline()
             ours = process.pid in own or process.environ().get("WORKBENCH_HOME", "").startswith(base)
-            ours = ours or (process.pid != os.getpid() and any(base in word for word in command))
+            ours = ours or (process.pid not in runners and any(base in word for word in command))
             if ours and process.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in "".join(command):
                 found.append(f"{process.pid}: {' '.join(command)}")
         except psutil.Error:

@@ -200,6 +200,9 @@ def perform(
 ) -> bytes:
     """Call a route's function in one transaction and return its answer as JSON."""
     assert route.endpoint is not None
+    if route.checker is not None:
+        with server.database.read() as session:
+            route.checker(Context(session, user, server.settings), **arguments)
     opened = server.database.read() if route.method == "GET" else server.database.write()
     with opened as session:
         answer = route.endpoint(Context(session, user, server.settings), **arguments)

@@ -46,6 +46,7 @@ class Route(Generic[R]):
     #: Whether an `Idempotency-Key` header makes a repeated call return the first answer.
     idempotent: bool = False
     endpoint: Callable[..., Any] | None = field(default=None, repr=False)
+    checker: Callable[..., None] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.adapter: TypeAdapter[R] = TypeAdapter(self.returns)
@@ -74,6 +75,11 @@ class Route(Generic[R]):
     def handler(self, function: F) -> F:
         """Bind the server-side function to this route."""
         self.endpoint = function
+        return function
+
+    def check(self, function: F) -> F:
+        """Bind a slow check that needs no write: it runs in a read transaction before the handler's begins."""
+        self.checker = function
         return function
 
 

@@ -39,13 +39,14 @@ def resolve(context: Context, base: str) -> schemas.ModelVersion:
     known = context.session.get(ModelVersion, base)
     if known is not None:
         return _record(context.session, known)
-    folder = locate(base)
-    return _register(context, folder, fingerprint(folder))
+    found = locate(base)
+    return _register(context, found, fingerprint(found))
 
 
-def folder_of(home: Path, version: schemas.ModelVersion) -> Path:
-    """Return the absolute folder of a version."""
-    return home / version.path
+def folder(context: Context, base: str) -> Path:
+    """Return the absolute folder of what `base` names, as `resolve` would find it; registers nothing."""
+    known = context.session.get(ModelVersion, base)
+    return context.settings.home / known.path if known is not None else locate(base)
 
 
 def publish(

@@ -8,6 +8,12 @@ from workbench.training import routes, service
 from workbench.training.schemas import TrainingSpec
 
 
+@routes.submit.check
+def check(context: Context, body: TrainingSpec) -> None:
+    """Refuse a run that could not train; counting tokens must not keep other writers waiting."""
+    service.check(context, body)
+
+
 @routes.submit.handler
 def submit(context: Context, body: TrainingSpec) -> Job:
     """Queue a fine-tuning run."""

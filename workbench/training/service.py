@@ -25,13 +25,17 @@ from workbench.training.schemas import BaseModelRef, TrainingJob, TrainingSpec
 CHECKED_ROWS = 2_000  # rows whose tokens are counted before a run is accepted; the worker counts all
 
 
+def check(context: Context, spec: TrainingSpec) -> None:
+    """Refuse a spec whose base model is not there, or whose rows keep no trained token. Changes nothing."""
+    template = ChatTemplate.from_folder(registry.folder(context, spec.base))
+    rows = materialise(context.settings.home, datasets.resolve(context, spec.data))
+    ensure_trainable(template, first_rows(rows, CHECKED_ROWS), spec.max_length)
+
+
 def submit(context: Context, spec: TrainingSpec) -> Job:
-    """Check a spec against its base model and rows, and queue the run."""
+    """Queue a run whose spec was checked."""
     base = registry.resolve(context, spec.base)
     data = datasets.resolve(context, spec.data)
-    home = context.settings.home
-    template = ChatTemplate.from_folder(registry.folder_of(home, base))
-    ensure_trainable(template, first_rows(materialise(home, data), CHECKED_ROWS), spec.max_length)
     resolved = spec.resolved().model_copy(update={"base": base.id})
     job = TrainingJob(training=resolved, base=BaseModelRef(version_id=base.id, path=base.path), data=data)
     name = datasets.find(context.session, data.dataset_id).name

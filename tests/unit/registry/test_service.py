@@ -95,8 +95,8 @@ def test_paths_of_what_we_made_are_relative_to_the_home(context: Context, make_f
     folder = make_folder()
     base = service.resolve(context, str(folder))
     home = context.settings.home
-    assert service.folder_of(home, base) == folder
-    assert service.folder_of(home, publish(context, base)) == home / "models" / "att_1"
+    assert service.folder(context, base.id) == service.folder(context, str(folder)) == folder
+    assert service.folder(context, publish(context, base).id) == home / "models" / "att_1"
 
 
 def test_the_hash_of_a_bases_weights_is_noted_once(context: Context, make_folder: MakeFolder) -> None:
