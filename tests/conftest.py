@@ -41,7 +41,7 @@ def eventually(look: Callable[[], T], timeout: float = DEADLINE) -> T:
 @pytest.fixture(scope="session", autouse=True)
 def no_process_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fail the session when a test has left a process of its own running."""
-    base = str(tmp_path_factory.getbasetemp())
+    base = f"{tmp_path_factory.getbasetemp()}/"
     yield
     deadline = time.monotonic() + 5
     while (left := _left_over(base)) and time.monotonic() < deadline:

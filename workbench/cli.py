@@ -32,7 +32,7 @@ def lab(
     port: PortOption = 8888,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
-    """Start JupyterLab with the workbench on; the notebooks are copied into the current folder's `workbench/`."""
+    """Start JupyterLab with the workbench on, in the home's `notebooks` folder."""
     from workbench import launch
 
     launch.lab(settings_for(home), port, browser)

@@ -21,7 +21,7 @@ from workbench.core.database import Database
 from workbench.core.errors import Conflict
 from workbench.core.settings import Settings
 from workbench.jobs.agent import Agent, agent_lock
-from workbench.jobs.files import read_json
+from workbench.jobs.files import live_servers, read_json
 from workbench.jobs.processes import is_alive
 from workbench.kinds import KINDS
 
@@ -42,7 +42,7 @@ def lab(settings: Settings, port: int, browser: bool) -> None:
     folder = copy_notebooks(settings.home)
     os.environ["WORKBENCH_HOME"] = str(settings.home)
     arguments = [f"--port={port or free_port()}", f"--ServerApp.root_dir={folder}"]
-    arguments += ["--LabApp.default_url=/lab/tree/workbench.ipynb"]
+    arguments += ["--LabApp.default_url=/lab/tree/workbench.ipynb", "--WorkbenchServer.required=True"]
     arguments += [] if browser else ["--no-browser"]
     arguments += ["--allow-root"] if os.geteuid() == 0 else []
     threading.Thread(target=_announce, args=(settings.home,), daemon=True).start()
@@ -52,7 +52,7 @@ def lab(settings: Settings, port: int, browser: bool) -> None:
 def agent(settings: Settings) -> None:
     """Run the home's agent in this process until it is told to leave or has nothing to do."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    with agent_lock(settings.home):
+    with agent_lock(settings.home, timeout=2.0):  # a server that looks whether it is free holds it for an instant
         database = Database(settings.resolved_database_url())
         database.upgrade()
         Agent(database, settings, KINDS).run()
@@ -61,8 +61,9 @@ def agent(settings: Settings) -> None:
 
 def stop(settings: Settings) -> None:
     """End the home's server, agent, supervisors and jobs, in this order; jobs are queued to go on at the next start."""
-    for name in ("server.json", "agent.json"):
-        end(read_json(settings.home / name))
+    for server in live_servers(settings.home):
+        end(server)
+    end(read_json(settings.home / "agent.json"))
     if not (settings.home / "agent.lock").exists():
         return  # no agent ever ran here, so no job did
     with agent_lock(settings.home, timeout=STOP_TIMEOUT):
@@ -85,9 +86,9 @@ def end(who: dict[str, Any] | None) -> None:
 
 
 def running_server(home: Path) -> dict[str, Any] | None:
-    """Return where the home's server is, if one runs."""
-    known = read_json(home / "server.json")
-    return known if known is not None and is_alive(known) else None
+    """Return where the home's newest server is, if one runs."""
+    servers = live_servers(home)
+    return servers[-1] if servers else None
 
 
 def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
@@ -120,10 +121,6 @@ def free_port() -> int:
 
 
 def _announce(home: Path) -> None:
-    def ours() -> dict[str, Any] | None:
-        known = running_server(home)
-        return known if known is not None and known["pid"] == os.getpid() else None
-
-    while (known := ours()) is None:
+    while (known := next((one for one in live_servers(home) if one["pid"] == os.getpid()), None)) is None:
         time.sleep(POLL_INTERVAL)
     print(json.dumps({"url": known["url"], "token": known["token"]}), flush=True)  # noqa: T201

@@ -15,16 +15,17 @@ from urllib.parse import urlsplit
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.extension.application import ExtensionApp
 from jupyter_server.serverapp import ServerApp
-from traitlets import Unicode
+from traitlets import Bool, Unicode
 
 import workbench
 from workbench.accounts import service as accounts
 from workbench.core.bus import EventBus
 from workbench.core.database import POOL_SIZE, Database
+from workbench.core.errors import WorkbenchError
 from workbench.core.routes import ROUTES, Route
 from workbench.core.settings import Settings
-from workbench.jobs.files import read_json, write_json
-from workbench.jobs.processes import identity, is_alive
+from workbench.jobs.files import live_servers, write_json
+from workbench.jobs.processes import identity
 from workbench_server import openapi
 from workbench_server.handlers import PlainHandler, RouteHandler, Server, UploadHandler
 from workbench_server.identity import WorkbenchAuthorizer, WorkbenchIdentityProvider
@@ -47,6 +48,7 @@ class WorkbenchServer(ExtensionApp):
     name = "workbench_server"
     load_other_extensions = True
 
+    required = Bool(False, config=True, help="End the server when the workbench cannot serve.")
     home = Unicode(
         "", config=True, help="Folder for everything the workbench writes; empty: WORKBENCH_HOME or the default."
     )
@@ -66,7 +68,14 @@ class WorkbenchServer(ExtensionApp):
                 serverapp.extension_manager.extensions[name].enabled = False
 
     def initialize_settings(self) -> None:
-        """Open the database and hand it to the identity provider and the kernel manager."""
+        """Take the boundary and the database, or do not serve; under `workbench lab`, or end the server."""
+        try:
+            self._open()
+        except (BoundaryMissing, WorkbenchError) as error:
+            self.log.critical("The workbench does not serve: %s", error)
+            raise SystemExit(1) if self.required else error from error
+
+    def _open(self) -> None:
         given = {"home": Path(self.home)} if self.home else {}
         self.workbench_settings = Settings(**given)  # type: ignore[arg-type]
         self.workbench_settings.prepare_home()
@@ -94,32 +103,40 @@ class WorkbenchServer(ExtensionApp):
             self.handlers.append((f"/api/workbench/{path}", DocumentHandler, options))
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
+        if not hasattr(self, "server"):
+            return  # it was refused at load
         serverapp.kernel_manager.server_url = local_url(serverapp)  # type: ignore[attr-defined]
         self.bus.start(asyncio.get_running_loop())
         await asyncio.to_thread(self._take_home)
         where = {"url": local_url(serverapp), "token": serverapp.identity_provider.token}
+        where |= {"version": workbench.__version__}
         write_json(self._server_file, identity(os.getpid()) | where, mode=0o600)
         if self.workbench_settings.agent == "embedded":
             self.keeping = asyncio.create_task(AgentKeeper(self.workbench_settings).keep())
 
     async def stop_extension(self) -> None:
         """Stop watching; the agent and its jobs go on."""
+        if not hasattr(self, "server"):
+            return
         if hasattr(self, "keeping"):
             self.keeping.cancel()
         self.bus.close()
         self.server.threads.shutdown(wait=False, cancel_futures=True)
-        if (known := read_json(self._server_file)) is not None and known["pid"] == os.getpid():
-            self._server_file.unlink(missing_ok=True)
+        self._server_file.unlink(missing_ok=True)
         self.database.close()
 
     @property
     def _server_file(self) -> Path:
-        return self.workbench_settings.home / "server.json"
+        return self.workbench_settings.home / "servers" / f"{os.getpid()}.json"
 
     def _take_home(self) -> None:
-        known = read_json(self._server_file)
-        if known is not None and is_alive(known):
+        """Sweep up after servers that were killed, unless another one lives here."""
+        home = self.workbench_settings.home
+        self._server_file.parent.mkdir(exist_ok=True)
+        if live_servers(home):
             return
+        for left in (*self._server_file.parent.iterdir(), *(home / "uploads").glob("*.part")):
+            left.unlink()
         with self.database.write() as session:
             accounts.revoke_all(session, "kernel")
 
@@ -179,9 +196,11 @@ def check_boundary(serverapp: ServerApp) -> None:
     }
     missing = [name for name, there in found.items() if not there]
     if missing:
-        raise BoundaryMissing(f"The workbench does not serve: its {', '.join(missing)} is not in place.")
+        raise BoundaryMissing(f"Its {', '.join(missing)} is not in place; another configuration has displaced it.")
 
 
 def local_url(serverapp: ServerApp) -> str:
     """Return the URL at which processes on this host reach the server."""
-    return urlsplit(serverapp.connection_url)._replace(netloc=f"127.0.0.1:{serverapp.port}").geturl()
+    everywhere = serverapp.ip in ("", "localhost", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
+    netloc = f"127.0.0.1:{serverapp.port}" if everywhere else urlsplit(serverapp.connection_url).netloc
+    return urlsplit(serverapp.connection_url)._replace(netloc=netloc).geturl()

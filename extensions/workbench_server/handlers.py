@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import APIHandler
 from pydantic import BaseModel, ValidationError
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tornado import web
 
@@ -36,6 +37,7 @@ from workbench.core.errors import (
     WorkbenchError,
 )
 from workbench.core.errors import invalid_input as invalid
+from workbench.core.ids import new_id
 from workbench.core.routes import Route, UploadedFile
 from workbench.core.settings import Settings
 from workbench.core.tables import IdempotencyKey
@@ -90,7 +92,10 @@ class RouteHandler(OwnHandler, APIHandler):
         """Validate the query string."""
         if self.route.query is None:
             return None
-        given = {name: values[-1].decode("utf8") for name, values in self.request.query_arguments.items()}
+        try:
+            given = {name: values[-1].decode("utf8") for name, values in self.request.query_arguments.items()}
+        except UnicodeDecodeError as error:
+            raise Invalid("The query is not valid UTF-8.") from error
         given.pop("token", None)
         return validated(self.route.query, given, "the query")
 
@@ -148,25 +153,28 @@ class UploadHandler(PlainHandler):
 
     async def prepare(self) -> None:  # type: ignore[override]
         """Authenticate and open the file before the first byte is taken."""
-        self.path = None
-        limit = self.server.settings.max_upload_bytes
-        self.request.connection.set_max_body_size(limit)  # type: ignore[union-attr]
+        self.path: Path | None = None
+        self.size_bytes = 0
+        self.request.connection.set_max_body_size(2**63 - 1)  # type: ignore[union-attr]  # counted below
         await super().prepare()
         if self.route.kind != "upload":
             return
-        if int(self.request.headers.get("Content-Length", 0)) > limit:
-            raise TooLarge(f"The file is larger than the {limit:,} bytes that this server takes.")
+        length = self.request.headers.get("Content-Length", "0")
+        self._count(int(length) if length.isdecimal() else 0)
+        self.size_bytes = 0
         self.query = self.read_query()
         folder = self.server.settings.home / "uploads"
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"{id(self):x}-{self.request.request_time():.9f}.part"
-        self.file = self.path.open("wb")
+        path = folder / f"{new_id('upload')}.part"
+        self.file = path.open("wb")
+        self.path = path
         self.digest = hashlib.sha256()
 
     async def data_received(self, chunk: bytes) -> None:
         """Write one piece of the body; a route without an upload has none to keep."""
         if self.path is None:
             return
+        self._count(len(chunk))
         self.digest.update(chunk)
         await self.run(partial(self.file.write, chunk))
 
@@ -188,6 +196,17 @@ class UploadHandler(PlainHandler):
         """Forget an upload whose sender went away."""
         self._discard()
         super().on_connection_close()
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer with a problem, and close: what is left of the body is not read."""
+        self.set_header("Connection", "close")
+        super().write_error(status_code, **kwargs)
+
+    def _count(self, size: int) -> None:
+        self.size_bytes += size
+        limit = self.server.settings.max_upload_bytes
+        if self.size_bytes > limit:
+            raise TooLarge(f"The file is larger than the {limit:,} bytes that this server takes.")
 
     def _discard(self) -> None:
         if self.path is not None:
@@ -231,7 +250,7 @@ def parsed(body: bytes) -> Any:
     """Read a JSON body."""
     try:
         return json.loads(body or b"null")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Invalid("The body is not valid JSON.") from error
 
 
@@ -249,6 +268,8 @@ def describe(error: BaseException | None, status: int) -> Problem:
         return error.problem()
     if isinstance(error, OperationalError | PoolTimeout):
         return Unavailable("The database does not answer; try again shortly.").problem()
+    if isinstance(error, DataError):
+        return Invalid("A value does not fit the database: it is too long, or holds a NUL character.").problem()
     if isinstance(error, IntegrityError):
         return Conflict("Another request changed the same thing at the same time; try again.").problem()
     title = web.HTTPError(status).__str__().partition(": ")[2] or "Error"

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import subprocess
 import sys
 
-import workbench
 from workbench.core.environment import scrubbed
 from workbench.core.settings import Settings
 from workbench.jobs.agent import agent_is_up
-from workbench.jobs.files import read_json
+from workbench.jobs.files import live_servers, read_json
 from workbench.jobs.processes import is_alive
 
 CHECK_INTERVAL = 1.0  # seconds between two looks at the agent's lock
@@ -33,23 +33,29 @@ class AgentKeeper:
         while True:
             if self._started is not None:
                 self._started.poll()
-            if not await asyncio.to_thread(agent_is_up, self._settings.home):
-                self._start()
-            else:
-                replace_stranger(self._settings)
+            try:
+                await asyncio.to_thread(self._look)
+            except Exception:
+                logger.exception("The agent cannot be looked after; trying again")
             await asyncio.sleep(CHECK_INTERVAL)
 
-    def _start(self) -> None:
-        if self._started is None or self._started.returncode is not None:
+    def _look(self) -> None:
+        if agent_is_up(self._settings.home):
+            replace_stranger(self._settings)
+        elif self._started is None or self._started.returncode is not None:
             self._started = start_agent(self._settings)
 
 
 def replace_stranger(settings: Settings) -> None:
     """Ask an agent of another version to leave; its jobs go on, and this version's agent adopts them."""
     known = read_json(settings.home / "agent.json")
-    if known is not None and known["version"] != workbench.__version__ and is_alive(known):
-        logger.warning("The agent is of version %s; this server starts its own.", known["version"])
-        os.kill(known["pid"], signal.SIGTERM)
+    if known is None or not is_alive(known):
+        return
+    wanted = {server.get("version") for server in live_servers(settings.home)}
+    if known.get("version") not in wanted:
+        logger.warning("The agent is of version %s; this server starts its own.", known.get("version"))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(known["pid"], signal.SIGTERM)
 
 
 def start_agent(settings: Settings) -> subprocess.Popen[bytes]:

@@ -39,22 +39,22 @@ class WorkbenchKernelManager(AsyncMappingKernelManager):
         token = await asyncio.to_thread(self._issue, _visitor(), kernel_id)
         variables = {"WORKBENCH_URL": self.server_url, "WORKBENCH_TOKEN": token}
         kwargs["env"] = without_secrets(kwargs.get("env") or os.environ) | variables
-        return str(await super()._async_start_kernel(kernel_id=kernel_id, **kwargs))
+        try:
+            return str(await super()._async_start_kernel(kernel_id=kernel_id, **kwargs))
+        except Exception:
+            await asyncio.to_thread(self._revoke, kernel_id)
+            raise
 
     start_kernel = _async_start_kernel  # type: ignore[assignment]
 
-    async def _async_shutdown_kernel(
-        self, kernel_id: str, now: bool | None = False, restart: bool | None = False
-    ) -> None:
-        await super()._async_shutdown_kernel(kernel_id, now=now, restart=restart)  # type: ignore[no-untyped-call]
-        if not restart:
-            await asyncio.to_thread(self._revoke, kernel_id)
-
-    shutdown_kernel = _async_shutdown_kernel  # type: ignore[assignment]
+    def remove_kernel(self, kernel_id: str) -> Any:
+        """End the kernel's token with the kernel, however that ended."""
+        self._revoke(kernel_id)
+        return super().remove_kernel(kernel_id)
 
     def _issue(self, user: Principal, kernel_id: str) -> str:
         with self.database.write() as session:
-            return service.issue(session, user, "researcher", "kernel", kernel_id)
+            return service.issue(session, user, "program", "kernel", kernel_id)
 
     def _revoke(self, kernel_id: str) -> None:
         with self.database.write() as session:

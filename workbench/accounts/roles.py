@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Role = Literal["reviewer", "job", "researcher", "admin"]
+Role = Literal["reviewer", "program", "researcher", "admin"]
 
 #: Every permission, and what it allows.
 PERMISSIONS = {
@@ -15,12 +15,11 @@ PERMISSIONS = {
     "models:read": "see models, their versions and lineage",
     "evaluations:read": "see evaluations and their samples",
     "kernels:use": "run kernels and terminals, which is a shell on the server",
-    "server:manage": "change and stop the server",
 }
 READ = frozenset(name for name in PERMISSIONS if name.endswith(":read"))
 ROLES: dict[Role, frozenset[str]] = {
     "reviewer": READ,
-    "job": READ | {"datasets:write", "jobs:write"},
+    "program": READ | {"datasets:write", "jobs:write"},
     "researcher": READ | {"datasets:write", "jobs:write", "kernels:use"},
     "admin": frozenset(PERMISSIONS),
 }

@@ -10,8 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from sqlalchemy.exc import OperationalError
-
 from workbench.core import events
 from workbench.core.database import Database
 
@@ -79,8 +77,8 @@ class EventBus:
             self._watcher.wait(WAIT)
             try:
                 self._seen = self._dispatch(self._seen)
-            except OperationalError:
-                logger.warning("The event feed cannot be read; trying again.", exc_info=True)
+            except Exception:
+                logger.exception("The event feed cannot be read; trying again")
                 time.sleep(RETRY)
         self._watcher.close()
 

@@ -135,7 +135,7 @@ class VersionUpload(Schema):
 class RowsQuery(Schema):
     """Which rows of a version to show; `offset` counts within the split."""
 
-    offset: int = Field(default=0, ge=0)
+    offset: int = Field(default=0, ge=0, le=2**63 - 1)
     limit: int = Field(default=50, ge=1, le=200)
     split: Split = "all"
 

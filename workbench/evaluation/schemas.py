@@ -132,7 +132,7 @@ class Evaluation(Schema):
 class SamplesQuery(Schema):
     """Which rows to show."""
 
-    offset: int = Field(0, ge=0)
+    offset: int = Field(0, ge=0, le=2**63 - 1)
     limit: int = Field(50, ge=1, le=200)
 
 

@@ -6,6 +6,7 @@ It outlives every server; the jobs outlive it. A lock file in the home makes it 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import logging
 import os
 import signal
@@ -28,8 +29,8 @@ from workbench.core.database import Database
 from workbench.core.errors import Conflict
 from workbench.core.settings import Settings
 from workbench.jobs import service
-from workbench.jobs.files import read_json, write_json
-from workbench.jobs.processes import identity, is_alive
+from workbench.jobs.files import live_servers, write_json
+from workbench.jobs.processes import identity
 from workbench.jobs.runner import Kind, Runner, assign
 from workbench.jobs.scheduler import Room, Waiting, plan
 from workbench.jobs.states import LIVE
@@ -82,7 +83,7 @@ class Agent:
     def __init__(self, database: Database, settings: Settings, kinds: Mapping[str, Kind]) -> None:
         self._database = database
         self._settings = settings
-        self._host_id = socket.gethostname()
+        self._host_id = host_id(settings.home)
         self._runner = Runner(database, settings, kinds, self._host_id)
         self._leadership = Leadership(database)
         self._leaving = threading.Event()
@@ -96,11 +97,13 @@ class Agent:
         who = identity(os.getpid()) | {"version": workbench.__version__}
         write_json(self._settings.home / "agent.json", who)
         watcher = events.watch(self._database)
-        while not self._leaving.is_set() and not self._idle():
+        idle = False
+        while not self._leaving.is_set() and not idle:
             try:
                 self.tick()
-            except OperationalError:
-                logger.warning("The database does not answer; trying again.", exc_info=True)
+                idle = self._idle()
+            except Exception:
+                logger.exception("A look at the queue failed; trying again")
                 self._leaving.wait(TICK)
             watcher.wait(TICK)
         watcher.close()
@@ -134,10 +137,9 @@ class Agent:
             logger.exception("Job %s cannot be followed; the others go on", job.id)
 
     def _idle(self) -> bool:
-        server = read_json(self._settings.home / "server.json")
         with self._database.read() as session:
             unfinished = session.scalar(select(func.count()).where(Job.state.in_(LIVE | {"queued"}))) or 0
-        if unfinished or (server is not None and is_alive(server)):
+        if unfinished or live_servers(self._settings.home):
             self._busy_at = time.monotonic()
         return time.monotonic() - self._busy_at > self._settings.agent_idle_seconds
 
@@ -211,6 +213,11 @@ class Leadership:
         if self._connection is not None and not self._connection.closed:
             self._connection.invalidate()
             self._connection.close()
+
+
+def host_id(home: Path) -> str:
+    """Name this host and home: two homes on one host are two hosts to a shared database."""
+    return f"{socket.gethostname()[:60]}-{hashlib.sha256(str(home).encode()).hexdigest()[:6]}"
 
 
 def capacity(settings: Settings) -> tuple[int, int]:

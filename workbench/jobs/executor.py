@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,10 @@ START_GRACE = 15.0  # seconds a supervisor may take to write run.json
 ORPHAN_TIMEOUT = 10.0  # seconds a killed process may take to go
 ATTEMPT_VARIABLE = "WORKBENCH_ATTEMPT"  # marks every process of an attempt with its id
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
+
+
+def _processes_of(attempt_id: str) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter() if _attempt_of(process) == attempt_id]
 
 
 def _attempt_of(process: psutil.Process) -> str | None:
@@ -51,7 +56,7 @@ class LocalExecutor:
         self._supervisors[folder.path] = subprocess.Popen(
             [sys.executable, "-I", "-S", str(SUPERVISOR), str(folder.path)],
             cwd=folder.path,
-            env=scrubbed({}),
+            env=scrubbed({ATTEMPT_VARIABLE: variables[ATTEMPT_VARIABLE]}),
             start_new_session=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -83,8 +88,9 @@ class LocalExecutor:
 
     def end_orphans(self, attempt_id: str) -> None:
         """Kill what a vanished supervisor left running, so that a new attempt never writes beside an old one."""
-        orphans = [process for process in psutil.process_iter() if _attempt_of(process) == attempt_id]
-        for process in orphans:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        psutil.wait_procs(orphans, timeout=ORPHAN_TIMEOUT)
+        deadline = time.monotonic() + ORPHAN_TIMEOUT
+        while (orphans := _processes_of(attempt_id)) and time.monotonic() < deadline:
+            for process in orphans:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(orphans, timeout=ORPHAN_TIMEOUT)

@@ -84,13 +84,17 @@ def _show(context: StreamContext, job_id: str) -> Job:
 def _replay(context: StreamContext, job_id: str, after: int) -> tuple[Job, list[Message], Tail]:
     with context.database.read() as session:
         job = service.show(session, job_id)
-        lines = service.metrics(session, job_id, after)
-        attempts = service.attempts(session, job_id)
+        attempts = service.attempts(
+            session, job_id
+        )  # before the lines: an older offset repeats, a newer one would skip
+        lines = service.metrics(session, job_id, after, limit=None)
+    newest = attempts[-1] if attempts else None
     messages: list[Message] = [
         ResumedMessage(attempt_no=attempt.no, step=attempt.resumed_from_step)
         for attempt in attempts
         if attempt.resumed_from_step is not None and attempt.first_seq >= after
     ]
-    tail = Tail(context.settings.home, job_id, job.attempt_no, lines[-1].seq if lines else after)
+    seen, offset = lines[-1].seq if lines else after, newest.metrics_offset if newest is not None else 0
+    tail = Tail(context.settings.home, job_id, job.attempt_no, seen, offset)
     tail.announced = any(attempt.no == job.attempt_no and attempt.resumed_from_step is not None for attempt in attempts)
-    return job, messages + list(lines), tail
+    return job, [*messages, *lines], tail

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from workbench.jobs.processes import is_alive
+
 
 class AttemptFolder:
     """`home/jobs/<job_id>/<attempt_no>/`."""
@@ -60,6 +62,12 @@ def read_json(path: Path) -> dict[str, Any] | None:
         return dict(json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
+
+
+def live_servers(home: Path) -> list[dict[str, Any]]:
+    """Return what each live server of a home has written down about itself, newest last."""
+    files = sorted((home / "servers").glob("*.json"), key=lambda path: path.stat().st_mtime)
+    return [known for path in files if (known := read_json(path)) is not None and is_alive(known)]
 
 
 def write_json(path: Path, value: object, mode: int = 0o644) -> None:

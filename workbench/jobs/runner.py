@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import signal
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from workbench.accounts import service as accounts
@@ -84,16 +85,16 @@ class Runner:
             self._end(job, "cancelled", None)
         elif not folder.command.exists():
             self._start(job, folder)
-        elif utcnow() - job.updated_at > timedelta(seconds=START_GRACE):
+        elif time.time() - folder.command.stat().st_mtime > START_GRACE:
             self._lose(job)
 
     def _start(self, job: Job, folder: AttemptFolder) -> None:
         folder.path.mkdir(parents=True, exist_ok=True)
         with self._database.write() as session:
             attempt = _attempt(session, job)
-            user = Principal(job.owner_id, job.owner_name, ROLES["job"])
+            user = Principal(job.owner_id, job.owner_name, ROLES["program"])
             accounts.revoke(session, "job", attempt.id)
-            token = accounts.issue(session, user, "job", "job", attempt.id)
+            token = accounts.issue(session, user, "program", "job", attempt.id)
         spec = {
             "job_id": job.id,
             "attempt_id": attempt.id,
@@ -135,11 +136,9 @@ class Runner:
             attempt.resumed_from_step = int(resumed["step"]) if resumed is not None else None
 
     def _finish(self, job: Job, folder: AttemptFolder, status: Status) -> None:
-        if status.phase == "vanished":
-            self._executor.end_orphans(attempt_id(job.id, job.attempt_no))
         result = folder.read("result")
         if result is not None:
-            self._publish(job, result)  # written last and whole: the work is done, however its process ended
+            self._publish(job, result, status)  # written last and whole: the work is done, however its process ended
         elif status.phase == "vanished":
             self._lose(job)
         elif status.stopped and job.cancel_requested:
@@ -150,21 +149,26 @@ class Runner:
             code, message = failure(folder, status)
             self._end(job, "failed", status, error_code=code, error=message)
 
-    def _publish(self, job: Job, result: dict[str, Any]) -> None:
+    def _publish(self, job: Job, result: dict[str, Any], status: Status) -> None:
+        self._executor.end_orphans(attempt_id(job.id, job.attempt_no))
         try:
             with self._database.write() as session:
                 attempt = _attempt(session, job)
                 outcome = self._kinds[job.kind].publish(session, service.record(job), attempt.id, result)
-                attempt.exit_code, attempt.finished_at = 0, utcnow()
+                attempt.exit_code, attempt.finished_at = status.exit_code, utcnow()
                 accounts.revoke(session, "job", attempt.id)
                 if not move(session, job, "succeeded", outcome=outcome, finished_at=utcnow()):
                     session.rollback()
+        except (OperationalError, IntegrityError):
+            raise  # the database is busy or away: the next look publishes
         except Exception as error:
             logger.exception("The result of job %s cannot be published", job.id)
-            message = f"The job ended well, but its result could not be published: {error}."
+            fault = type(error).__name__
+            message = f"The job ended well, but its result could not be published ({fault}); the agent’s log says more."
             self._end(job, "failed", None, error_code="job.unpublished", error=message)
 
     def _lose(self, job: Job) -> None:
+        self._executor.end_orphans(attempt_id(job.id, job.attempt_no))
         with self._database.write() as session:
             row = service.find(session, job.id)
             if (row.state, row.attempt_no) != (job.state, job.attempt_no) or not move(session, row, "lost"):
@@ -176,7 +180,7 @@ class Runner:
                 reason = "Its supervisor vanished (did the machine restart?); it goes on from its last checkpoint."
                 move(session, row, "queued", wait_reason=reason)
                 return
-            message = f"Its supervisor vanished in {row.attempt_no} attempts; look at the host’s memory."
+            message = f"Its supervisor vanished, after {row.attempt_no} attempts in all; look at the host’s memory."
             move(session, row, "failed", error_code="job.lost", error=message, finished_at=utcnow())
 
     def _end(

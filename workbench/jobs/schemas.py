@@ -46,7 +46,7 @@ class JobsQuery(PageQuery):
 class After(Schema):
     """Where to go on in a numbered stream."""
 
-    after: int = Field(0, ge=0, description="the last sequence number that was received")
+    after: int = Field(0, ge=0, le=2**63 - 1, description="the last sequence number that was received")
 
 
 class MetricLine(BaseModel):
@@ -96,7 +96,9 @@ class MetricsPage(Schema):
 class LogQuery(Schema):
     """Which bytes of the newest attempt's log."""
 
-    offset: int = Field(0, description="first byte; negative: that many bytes before the end")
+    offset: int = Field(
+        0, ge=-(2**63), le=2**63 - 1, description="first byte; negative: that many bytes before the end"
+    )
     limit: int = Field(65_536, ge=1, le=2**20, description="bytes at most")
 
 

@@ -118,7 +118,7 @@ def requeue(session: Session, job: Job, reason: str | None) -> bool:
     return move(session, job, "queued", **fields)
 
 
-def metrics(session: Session, job_id: str, after: int, limit: int = 10_000) -> list[schemas.MetricMessage]:
+def metrics(session: Session, job_id: str, after: int, limit: int | None = 10_000) -> list[schemas.MetricMessage]:
     """Return the stored lines that follow `after` and still count, oldest first."""
     find(session, job_id)
     statement = select(Metric).where(Metric.job_id == job_id, Metric.seq > after).order_by(Metric.seq).limit(limit)

@@ -51,6 +51,8 @@ def prepare_child() -> None:
     """Let the child die with this supervisor, and lead a process group of its own."""
     os.setpgid(0, 0)
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() == 1:  # the supervisor died before the line above
+        os._exit(1)
 
 
 def start(folder: str, command: dict[str, object]) -> subprocess.Popen[bytes]:

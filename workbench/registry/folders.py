@@ -12,6 +12,7 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from workbench.core.errors import Invalid, NotFound
 
 SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
+HEADER_LIMIT = 100 * 2**20  # bytes, as safetensors itself allows
 LENGTH_BYTES = 8  # a safetensors file begins with the length of its JSON header
 
 
@@ -48,7 +49,7 @@ def checked(folder: Path) -> Path:
         ("*.safetensors", "safetensors weights"),
         ("tokenizer.json", "tokenizer.json"),
     ):
-        if not any(folder.glob(pattern)):
+        if not any(path.is_file() for path in folder.glob(pattern)):
             raise BaseModelInvalid(f"The folder {folder} holds no {what}; give the folder of a safetensors model.")
     return folder
 
@@ -57,10 +58,16 @@ def fingerprint(folder: Path) -> str:
     """Hash the small files' content and the weights' sizes and headers: enough to tell two models apart cheaply."""
     digest = hashlib.sha256()
     small = {path for pattern in SMALL_FILES for path in folder.glob(pattern)}
-    for path in sorted(small):
+    for path in sorted(filter(Path.is_file, small)):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-            digest.update(f"{path.name}\0{path.stat().st_size}\0{path.stat().st_mtime_ns}".encode() + file.read(length))
+    for path in sorted(filter(Path.is_file, folder.glob("*.safetensors"))):
+        digest.update(f"{path.name}\0{path.stat().st_size}\0{path.stat().st_mtime_ns}".encode() + _header(path))
     return digest.hexdigest()
+
+
+def _header(path: Path) -> bytes:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+        if length > min(path.stat().st_size, HEADER_LIMIT):
+            raise BaseModelInvalid(f"The file {path} is not in safetensors form; export the model again.")
+        return file.read(length)

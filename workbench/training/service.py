@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from sqlalchemy.orm import Session
 
 from workbench.core.context import Context
@@ -14,22 +11,19 @@ from workbench.core.lineage import link
 from workbench.core.schemas import Ref
 from workbench.datasets import service as datasets
 from workbench.datasets.materialise import materialise
-from workbench.inference.template import ChatTemplate
 from workbench.jobs import service as jobs
 from workbench.jobs.agent import capacity
 from workbench.jobs.schemas import Job
 from workbench.registry import service as registry
-from workbench.training.rows import ensure_trainable
+from workbench.training import precheck
 from workbench.training.schemas import BaseModelRef, TrainingJob, TrainingSpec
-
-CHECKED_ROWS = 2_000  # rows whose tokens are counted before a run is accepted; the worker counts all
 
 
 def check(context: Context, spec: TrainingSpec) -> None:
-    """Refuse a spec whose base model is not there, or whose rows keep no trained token. Changes nothing."""
-    template = ChatTemplate.from_folder(registry.folder(context, spec.base))
+    """Refuse a spec whose base model cannot be used, or whose rows keep no trained token. Changes nothing."""
+    model = registry.folder(context, spec.base)
     rows = materialise(context.settings.home, datasets.resolve(context, spec.data))
-    ensure_trainable(template, first_rows(rows, CHECKED_ROWS), spec.max_length)
+    precheck.check(precheck.Question(model=model, rows=rows, max_length=spec.max_length))
 
 
 def submit(context: Context, spec: TrainingSpec) -> Job:
@@ -55,7 +49,7 @@ def publish(session: Session, job: Job, attempt_id: str, result: dict[str, Any])
     owner = jobs.find(session, job.id)
     version = registry.publish(
         session,
-        name=f"{base.model_name}-{dataset.name}",
+        name=f"{base.model_name}-{dataset.name}"[:200],
         author=(owner.owner_id, owner.owner_name),
         path=result["model_path"],
         parent_id=base.id,
@@ -67,14 +61,3 @@ def publish(session: Session, job: Job, attempt_id: str, result: dict[str, Any])
     link(session, Ref(kind="dataset_version", id=made.data.version_id), target, f"trained on {made.data.split}")
     link(session, Ref(kind="job", id=job.id), target, f"made by {attempt_id}")
     return {"model_version_id": version.id, "base_version_id": base.id}
-
-
-def first_rows(path: Path, count: int) -> list[tuple[str, str]]:
-    """Return up to `count` (prompt, completion) pairs of a materialised split."""
-    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
-        pairs = (pair for batch in stream for pair in _pairs(batch))
-        return list(islice(pairs, count))
-
-
-def _pairs(batch: pa.RecordBatch) -> list[tuple[str, str]]:
-    return list(zip(batch.column("prompt").to_pylist(), batch.column("completion").to_pylist(), strict=True))
