@@ -145,6 +145,10 @@ def test_a_kernel_gets_a_token_of_its_own_and_no_secret(lab: Lab) -> None:
     assert environment["WORKBENCH_URL"] == lab.url
     assert lab.token not in environment.values()
     assert get(lab, "/api/datasets", token).status_code == 200
+    for path in ("/lab", "/api/kernels", "/api/contents", "/api/terminals"):
+        assert get(lab, path, token).status_code == 403, path
+    shutdown = httpx.post(f"{lab.url}api/shutdown", headers={"Authorization": f"Bearer {token}"}, timeout=30)
+    assert shutdown.status_code == 403
     httpx.delete(f"{lab.url}api/kernels/{started['id']}", headers=headers, timeout=60).raise_for_status()
     assert get(lab, "/api/datasets", token).status_code == 401
     database.close()

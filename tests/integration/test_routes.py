@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -152,3 +155,45 @@ def test_a_stream_of_an_unknown_job_says_so(lab: Lab) -> None:
     with pytest.raises(RemoteError, match="no job job_none") as caught:
         list(lab.wb.jobs["job_none"].stream())
     assert caught.value.remote.status == 404
+
+
+HOSTILE_TEMPLATES = {
+    "endless": "{% for a in range(100000) %}{% for b in range(100000) %}{{ a }}{% endfor %}{% endfor %}",
+    "a huge power": "{{ 9 ** (9 ** 9) }}",
+    "no template": "{{ 1 / 0 }}",
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE_TEMPLATES)
+def test_a_strangers_template_cannot_stop_the_server(
+    lab: Lab, data: Dataset, base: Path, tmp_path: Path, case: str
+) -> None:
+    folder = Path(shutil.copytree(base, tmp_path / "stranger"))
+    (folder / "chat_template.jinja").write_text(HOSTILE_TEMPLATES[case])
+    body = {"base": str(folder), "data": data["train"].ref.model_dump()}
+    with ThreadPoolExecutor() as threads:
+        asked = threads.submit(call, lab, "POST", "api/train/jobs", json=body)
+        while not asked.done():
+            assert call(lab, "GET", "api/jobs").status_code == 200
+            time.sleep(0.2)
+    answer = asked.result()
+    assert 400 <= answer.status_code < 500, answer.text
+    assert answer.json()["detail"].endswith(".")
+
+
+def test_odd_requests_are_problems_of_the_caller(lab: Lab) -> None:
+    for answer in (
+        call(lab, "GET", "api/jobs?cursor=%ff"),
+        call(lab, "POST", "api/train/jobs", content=b"[" * 20_000),
+        call(lab, "GET", f"api/jobs/job_x/metrics?after={10**20}"),
+        call(lab, "POST", "api/datasets?filename=x.csv", content=b"a,b\n", headers={"Content-Length": "4"}),
+    ):
+        assert 400 <= answer.status_code < 500, answer.text
+
+
+@pytest.mark.parametrize(
+    "base", ["~nobody/x", "a/" * 3000, "x" * 300, "/etc", "../../etc", "https://example.org/x", "\0"]
+)
+def test_an_odd_base_model_is_a_problem_of_the_caller(lab: Lab, data: Dataset, base: str) -> None:
+    answer = call(lab, "POST", "api/train/jobs", json={"base": base, "data": data["train"].ref.model_dump()})
+    assert 400 <= answer.status_code < 500, answer.text

@@ -19,12 +19,12 @@ from workbench.jobs.processes import is_alive
 GRACE = 60.0  # seconds between TERM and KILL
 START_GRACE = 15.0  # seconds a supervisor may take to write run.json
 ORPHAN_TIMEOUT = 10.0  # seconds a killed process may take to go
-ATTEMPT_VARIABLE = "WORKBENCH_ATTEMPT"  # marks every process of an attempt with its id
+ATTEMPT_VARIABLE = "WORKBENCH_ATTEMPT"  # marks every process of an attempt with its folder
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 
-def _processes_of(attempt_id: str) -> list[psutil.Process]:
-    return [process for process in psutil.process_iter() if _attempt_of(process) == attempt_id]
+def _processes_of(folder: AttemptFolder) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter() if _attempt_of(process) == str(folder.path)]
 
 
 def _attempt_of(process: psutil.Process) -> str | None:
@@ -51,12 +51,13 @@ class LocalExecutor:
 
     def start(self, folder: AttemptFolder, argv: list[str], variables: Mapping[str, str]) -> None:
         """Start the attempt's supervisor in its own session; the caller has made the folder."""
-        command = {"argv": argv, "env": scrubbed(variables), "grace": GRACE}
+        mark = {ATTEMPT_VARIABLE: str(folder.path)}
+        command = {"argv": argv, "env": scrubbed(variables) | mark, "grace": GRACE}
         write_json(folder.command, command, mode=0o600)
         self._supervisors[folder.path] = subprocess.Popen(
             [sys.executable, "-I", "-S", str(SUPERVISOR), str(folder.path)],
             cwd=folder.path,
-            env=scrubbed({ATTEMPT_VARIABLE: variables[ATTEMPT_VARIABLE]}),
+            env=scrubbed(mark),
             start_new_session=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -86,10 +87,10 @@ class LocalExecutor:
             return Status("absent")
         return Status("exited", int(ended["code"]), bool(ended["stopped"]))
 
-    def end_orphans(self, attempt_id: str) -> None:
+    def end_orphans(self, folder: AttemptFolder) -> None:
         """Kill what a vanished supervisor left running, so that a new attempt never writes beside an old one."""
         deadline = time.monotonic() + ORPHAN_TIMEOUT
-        while (orphans := _processes_of(attempt_id)) and time.monotonic() < deadline:
+        while (orphans := _processes_of(folder)) and time.monotonic() < deadline:
             for process in orphans:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()

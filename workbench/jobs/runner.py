@@ -22,7 +22,7 @@ from workbench.core.context import Principal
 from workbench.core.database import Database
 from workbench.core.settings import Settings
 from workbench.jobs import feed, schemas, service
-from workbench.jobs.executor import ATTEMPT_VARIABLE, START_GRACE, LocalExecutor, Status
+from workbench.jobs.executor import START_GRACE, LocalExecutor, Status
 from workbench.jobs.files import AttemptFolder, write_json
 from workbench.jobs.states import LIVE, move
 from workbench.jobs.tables import Attempt, Job, Metric
@@ -106,7 +106,7 @@ class Runner:
         write_json(folder.spec, spec)
         variables = {"WORKBENCH_HOME": str(self._settings.home), "WORKBENCH_TOKEN": token, "PYTHONUNBUFFERED": "1"}
         argv = self._kinds[job.kind].argv(job.spec, folder.path)
-        self._executor.start(folder, argv, variables | {ATTEMPT_VARIABLE: attempt.id})
+        self._executor.start(folder, argv, variables)
 
     def _watch(self, job: Job, folder: AttemptFolder) -> None:
         self._ingest(job, folder)
@@ -150,7 +150,7 @@ class Runner:
             self._end(job, "failed", status, error_code=code, error=message)
 
     def _publish(self, job: Job, result: dict[str, Any], status: Status) -> None:
-        self._executor.end_orphans(attempt_id(job.id, job.attempt_no))
+        self._executor.end_orphans(self._folder(job))
         try:
             with self._database.write() as session:
                 attempt = _attempt(session, job)
@@ -168,7 +168,7 @@ class Runner:
             self._end(job, "failed", None, error_code="job.unpublished", error=message)
 
     def _lose(self, job: Job) -> None:
-        self._executor.end_orphans(attempt_id(job.id, job.attempt_no))
+        self._executor.end_orphans(self._folder(job))
         with self._database.write() as session:
             row = service.find(session, job.id)
             if (row.state, row.attempt_no) != (job.state, job.attempt_no) or not move(session, row, "lost"):

@@ -28,15 +28,15 @@ def test_roles_give_only_permissions_that_exist() -> None:
 
 
 def test_each_role_can_do_what_the_smaller_one_can() -> None:
-    assert ROLES["reviewer"] < ROLES["job"] < ROLES["researcher"] < ROLES["admin"] == PERMISSIONS.keys()
+    assert ROLES["reviewer"] < ROLES["program"] < ROLES["researcher"] <= ROLES["admin"] == PERMISSIONS.keys()
 
 
 def test_a_reviewer_only_reads() -> None:
     assert all(permission.endswith(":read") for permission in ROLES["reviewer"])
 
 
-@pytest.mark.parametrize("role", ["reviewer", "job"])
-def test_a_kernel_is_not_for_reviewers_nor_jobs(role: Role) -> None:
+@pytest.mark.parametrize("role", ["reviewer", "program"])
+def test_a_kernel_is_not_for_reviewers_nor_programs(role: Role) -> None:
     assert "kernels:use" not in ROLES[role]
 
 

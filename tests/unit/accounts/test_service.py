@@ -18,19 +18,19 @@ def test_a_token_stands_for_its_user_in_its_role(context: Context, role: Role) -
 
 
 def test_every_token_is_another(context: Context) -> None:
-    made = {service.issue(context.session, ADA, "job", "job", "att_1") for _ in range(20)}
+    made = {service.issue(context.session, ADA, "program", "job", "att_1") for _ in range(20)}
     assert len(made) == 20
     assert all(token.startswith("wbk_") and len(token) > 40 for token in made)
 
 
 @pytest.mark.parametrize("string", ["", "wbk_", "wbk_x", "x" * 10_000])
 def test_any_other_string_stands_for_nobody(context: Context, string: str) -> None:
-    service.issue(context.session, ADA, "job", "job", "att_1")
+    service.issue(context.session, ADA, "program", "job", "att_1")
     assert service.verify(context.session, string) is None
 
 
 def test_a_digest_from_the_database_is_no_token(context: Context) -> None:
-    service.issue(context.session, ADA, "job", "job", "att_1")
+    service.issue(context.session, ADA, "program", "job", "att_1")
     context.session.flush()
     digest = context.session.scalar(text("SELECT token_sha256 FROM access_tokens"))
     assert service.verify(context.session, str(digest)) is None
@@ -39,7 +39,7 @@ def test_a_digest_from_the_database_is_no_token(context: Context) -> None:
 
 def test_the_database_never_holds_a_token(database: Database) -> None:
     with database.write() as session:
-        token = service.issue(session, ADA, "job", "job", "att_1")
+        token = service.issue(session, ADA, "program", "job", "att_1")
     with database.read() as session:
         (row,) = session.execute(text("SELECT * FROM access_tokens")).all()
     secret = token.removeprefix("wbk_")
@@ -48,8 +48,8 @@ def test_the_database_never_holds_a_token(database: Database) -> None:
 
 def test_revoking_ends_every_token_of_a_holder_and_no_other(context: Context) -> None:
     session = context.session
-    first, second = (service.issue(session, ADA, "job", "job", "att_1") for _ in range(2))
-    other_job = service.issue(session, ADA, "job", "job", "att_2")
+    first, second = (service.issue(session, ADA, "program", "job", "att_1") for _ in range(2))
+    other_job = service.issue(session, ADA, "program", "job", "att_2")
     kernel = service.issue(session, ADA, "researcher", "kernel", "att_1")
     service.revoke(session, "job", "att_1")
     assert [service.verify(session, token) is None for token in (first, second, other_job, kernel)] == [
@@ -61,7 +61,7 @@ def test_revoking_ends_every_token_of_a_holder_and_no_other(context: Context) ->
 def test_kernels_end_with_their_server_and_jobs_do_not(context: Context) -> None:
     session = context.session
     kernel = service.issue(session, ADA, "researcher", "kernel", "k1")
-    job = service.issue(session, ADA, "job", "job", "att_1")
+    job = service.issue(session, ADA, "program", "job", "att_1")
     service.revoke_all(session, "kernel")
     assert service.verify(session, kernel) is None
     assert service.verify(session, job) is not None
@@ -69,7 +69,7 @@ def test_kernels_end_with_their_server_and_jobs_do_not(context: Context) -> None
 
 def test_the_time_of_the_first_revocation_stays(context: Context) -> None:
     session = context.session
-    service.issue(session, ADA, "job", "job", "att_1")
+    service.issue(session, ADA, "program", "job", "att_1")
     revoked = text("SELECT revoked_at FROM access_tokens")
     service.revoke(session, "job", "att_1")
     first = session.scalar(revoked)

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from servers import until
 
-from workbench.jobs.executor import ATTEMPT_VARIABLE, LocalExecutor, Status
+from workbench.jobs.executor import LocalExecutor, Status
 from workbench.jobs.files import AttemptFolder, write_json
 from workbench.jobs.processes import identity, start_time
 
@@ -114,12 +114,12 @@ child.wait()
 
 
 def test_what_a_vanished_supervisor_left_running_is_ended(executor: LocalExecutor, folder: AttemptFolder) -> None:
-    start(executor, folder, ORPHAN, **{ATTEMPT_VARIABLE: "att_1_1"})
+    start(executor, folder, ORPHAN)
     until_phase(executor, folder, "running")
     pid = int(until(folder.log.read_text))
     os.kill((folder.read("run") or {})["supervisor"]["pid"], signal.SIGKILL)
     until_phase(executor, folder, "vanished")
-    executor.end_orphans("att_1_10")
+    executor.end_orphans(AttemptFolder(folder.path.parents[2], "job_1", 10))
     assert start_time(pid) is not None, "another attempt's processes are left alone"
-    executor.end_orphans("att_1_1")
+    executor.end_orphans(folder)
     assert start_time(pid) is None

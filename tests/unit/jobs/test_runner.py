@@ -122,7 +122,7 @@ def test_a_result_that_cannot_be_published_fails_the_job_and_leaves_nothing(
 ) -> None:
     job = host.until(host.start(kind="unpublishable"), "failed")
     assert job.error_code == "job.unpublished"
-    assert "could not be published: the answer is not a model" in (job.error or "")
+    assert "could not be published (ValueError)" in (job.error or "")
     assert host.published(job.id) == []
     assert "cannot be published" in caplog.text
 
