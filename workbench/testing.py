@@ -118,6 +118,7 @@ def make_model(
     import torch
     import transformers
 
+    transformers.utils.logging.disable_progress_bar()  # half a million parameters need none
     tokenizer = train_tokenizer(list(texts) or [text for row in demo_rows() for text in row.values()])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

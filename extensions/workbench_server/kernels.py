@@ -28,16 +28,15 @@ SECRETS = (
 class WorkbenchKernelManager(AsyncMappingKernelManager):
     """Starts kernels that can call the workbench as the user who started them."""
 
-    #: Set by the extension before the first kernel.
-    database: Database
+    #: Set by the extension before the first kernel; None when the workbench refused to serve.
+    database: Database | None = None
     server_url: str
 
     async def _async_start_kernel(self, *, kernel_id: str | None = None, **kwargs: Any) -> str:
         if kernel_id is not None and kernel_id in self:
             return str(await super()._async_start_kernel(kernel_id=kernel_id, **kwargs))
         kernel_id = kernel_id or self.new_kernel_id(**kwargs)
-        token = await asyncio.to_thread(self._issue, _visitor(), kernel_id)
-        variables = {"WORKBENCH_URL": self.server_url, "WORKBENCH_TOKEN": token}
+        variables = await asyncio.to_thread(self._credentials, _visitor(), kernel_id)
         kwargs["env"] = without_secrets(kwargs.get("env") or os.environ) | variables
         try:
             return str(await super()._async_start_kernel(kernel_id=kernel_id, **kwargs))
@@ -52,13 +51,17 @@ class WorkbenchKernelManager(AsyncMappingKernelManager):
         self._revoke(kernel_id)
         return super().remove_kernel(kernel_id)
 
-    def _issue(self, user: Principal, kernel_id: str) -> str:
+    def _credentials(self, user: Principal, kernel_id: str) -> dict[str, str]:
+        if self.database is None:
+            return {}
         with self.database.write() as session:
-            return service.issue(session, user, "program", "kernel", kernel_id)
+            token = service.issue(session, user, "program", "kernel", kernel_id)
+        return {"WORKBENCH_URL": self.server_url, "WORKBENCH_TOKEN": token}
 
     def _revoke(self, kernel_id: str) -> None:
-        with self.database.write() as session:
-            service.revoke(session, "kernel", kernel_id)
+        if self.database is not None:
+            with self.database.write() as session:
+                service.revoke(session, "kernel", kernel_id)
 
 
 def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:

@@ -89,6 +89,10 @@ class Runner:
             self._lose(job)
 
     def _start(self, job: Job, folder: AttemptFolder) -> None:
+        if job.kind not in self._kinds:
+            message = f"This agent does not know jobs of the kind “{job.kind}”; a newer version has queued it."
+            self._end(job, "failed", None, error_code="job.unknown_kind", error=message)
+            return
         folder.path.mkdir(parents=True, exist_ok=True)
         with self._database.write() as session:
             attempt = _attempt(session, job)

@@ -78,7 +78,7 @@ class ResumedMessage(Schema):
 
 
 class StateMessage(Schema):
-    """The job has moved; always the first message, and the last one when it has ended."""
+    """The job has moved; always the first message, and the last one when the job ends while the stream is open."""
 
     type: Literal["state"] = "state"
     job: Job

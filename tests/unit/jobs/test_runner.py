@@ -4,10 +4,12 @@ import json
 import os
 import signal
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from servers import until
 from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
 
 from workbench.accounts.service import verify
 from workbench.core.context import Principal
@@ -115,6 +117,28 @@ def test_a_program_that_cannot_start_is_named(host: Host) -> None:
 def test_an_end_without_a_result_is_a_failure(host: Host) -> None:
     job = host.until(host.start("nothing"), "failed")
     assert job.error == "The job's process ended with exit code 0; its log says why."
+
+
+def test_a_job_of_an_unknown_kind_fails_in_one_sentence(host: Host) -> None:
+    job = host.until(host.start(kind="from-the-future"), "failed")
+    assert job.error_code == "job.unknown_kind"
+    assert "does not know jobs of the kind “from-the-future”" in (job.error or "")
+    assert not host.folder(job.id).path.exists()
+
+
+def test_a_busy_database_does_not_fail_a_finished_job(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = host.start()
+    host.look()
+    until(lambda: host.folder(job_id).read("exit"))
+    host.look()
+    busy = OperationalError("BEGIN IMMEDIATE", {}, Exception("database is locked"))
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "move", Mock(side_effect=busy))
+        with pytest.raises(OperationalError):
+            host.look()
+    job = host.until(job_id, "succeeded", "failed")
+    assert (job.state, job.error) == ("succeeded", None)
+    assert len(host.published(job_id)) == 1
 
 
 def test_a_result_that_cannot_be_published_fails_the_job_and_leaves_nothing(
