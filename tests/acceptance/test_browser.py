@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
-from servers import Lab, attempt_lines, running_lab
+from servers import Lab, attempt_lines, running_lab, until
 
 from workbench.testing import demo_rows
 
@@ -100,6 +100,12 @@ def wait_for_points(page: Page, count: int) -> None:
     page.wait_for_function(f"{STEPS}.length >= {count}", timeout=RUN_PATIENCE)
 
 
+def saved(page: Page, lab: Lab) -> bool:
+    """Save the notebook; tell whether its file holds the panel's output."""
+    page.evaluate(SAVE)
+    return "application/vnd.jupyter.widget-view" in (lab.home / "notebooks" / "workbench.ipynb").read_text()
+
+
 def take_pictures(page: Page, folder: Path) -> None:
     for theme in ("JupyterLab Dark", "JupyterLab Light"):
         page.evaluate(COMMAND, ["apputils:change-theme", {"theme": theme}])
@@ -126,7 +132,7 @@ def test_the_main_job(page: Page, lab: Lab, base: Path, tmp_path: Path) -> None:
     assert run.state == "running"
     assert before == LOGGED_STEPS[: len(before)]
 
-    page.evaluate(SAVE)
+    until(lambda: saved(page, lab), 30, "the notebook's save")
     page.reload()
     wait_for_kernel(page)
     wait_for_points(page, len(before) + 1)
