@@ -59,7 +59,7 @@ def run(settings: Settings, *, open_lab: bool, as_json: bool, port: int) -> None
         require_agent(wb, settings.home)
         report = main_job(wb, settings.home, console)
         report["seconds"] = round(time.monotonic() - began, 1)
-        console.print(f"Done in {report['seconds']} s.")
+        console.print(f"Done in {report['seconds']} s. See it: workbench lab --home {settings.home}", soft_wrap=True)
         if as_json:
             print(json.dumps(report), flush=True)  # noqa: T201
         if open_lab:
@@ -97,6 +97,7 @@ def main_job(wb: Workbench, home: Path, console: Console) -> dict[str, Any]:
     folder = home / "demo"
     folder.mkdir(exist_ok=True)
     base = make_base(folder / BASE)
+    console.print(f"The base is a tiny, untrained model in {base}.", soft_wrap=True)
     data = bring_data(wb, write_demo_dataset(folder / f"{NAME}.jsonl"))
     console.print(data.reading)
     train, test = data["train"], data["test"]

@@ -123,6 +123,6 @@ def connect(url: str | None = None, token: str | None = None) -> Workbench:
     if not url or not token:
         raise NoServer(
             "No workbench server is known here: run this in a notebook that `workbench lab` opened,"
-            " or give connect() the server's url and token."
+            " give connect() the server's url and token, or set WORKBENCH_URL and WORKBENCH_TOKEN."
         )
     return Workbench(HTTP(url, token))

@@ -145,9 +145,9 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
         self.metric = ChartBar(self._text("watch.metric"), [first], self._draw_chart, language=self.language)
         self.chart = LiveChart(self._text("watch.step"))
         self.output = LogView(language=self.language)
-        chart_box = ipywidgets.VBox([self.metric, self.chart])
-        chart_box.add_class("wb-chart-box")
-        super().__init__([self.heading, self.progress, chart_box, self.output])
+        self.chart_box = ipywidgets.VBox([self.metric, self.chart])
+        self.chart_box.add_class("wb-chart-box")
+        super().__init__([self.heading, self.progress, self.chart_box, self.output])
         self.add_class("wb-panel")
         self.progress.when_ready(self._draw_again)
         self._draw()
@@ -159,12 +159,15 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
         return self._job.state
 
     def close(self) -> None:
-        """Stop listening and remove the widgets; the run goes on."""
+        """Stop listening and remove the widgets; the run goes on.
+
+        A box goes before what it holds: an open box with a closed child keeps a page from loading any widget.
+        """
         self._closed.set()
         self._changed.set()
-        for widget in (self.heading, self.progress, self.metric, self.chart, self.output):
-            widget.close()
         super().close()
+        for widget in (self.chart_box, self.heading, self.progress, self.metric, self.chart, self.output):
+            widget.close()
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the run has ended and all of it is shown."""
