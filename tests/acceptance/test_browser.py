@@ -19,9 +19,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
 PATIENCE = 60_000  # milliseconds; only a broken test waits so long
 RUN_PATIENCE = 240_000  # milliseconds for a whole run on a busy machine
-SETTINGS = {"max_steps": "1200", "batch_size": "8", "learning_rate": "1e-3", "max_length": "64"}
+SETTINGS = {"max_steps": "3000", "batch_size": "8", "learning_rate": "1e-3", "max_length": "64"}
 MORE_SETTINGS = {"logging_steps": "10", "save_steps": "5000"}
-LOGGED_STEPS = list(range(10, 1201, 10))
+LOGGED_STEPS = list(range(10, 3001, 10))
 
 READY = """async () => {
   const panel = window.jupyterapp.shell.currentWidget;

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+import ipywidgets
 import numpy as np
 import pytest
 
@@ -169,6 +170,17 @@ def shown(panel: RunPanel) -> tuple[list[float], list[float]]:
 
 
 class TestRunPanel:
+    def test_closing_leaves_no_widget_open(self) -> None:
+        def shown() -> set[str]:
+            instances = ipywidgets.widgets.widget._instances
+            return {key for key, widget in instances.items() if isinstance(widget, ipywidgets.DOMWidget)}
+
+        before = shown()
+        panel, _ = panel_over([state("succeeded")])
+        panel.join(FAR)
+        panel.close()
+        assert shown() - before == set(), "an open box with a closed child keeps a page from loading any widget"
+
     def test_each_point_is_shown_once_though_the_server_went_away(self) -> None:
         first = [state("running"), *(metric(step) for step in (1, 2, 3)), ServerUnreachable()]
         second = [state("running"), *(metric(step) for step in (2, 3, 4, 5)), state("succeeded")]
