@@ -479,7 +479,7 @@ class TestTrainPanel:
             ("learning_rate", "abc", "valid number"),
             ("batch_size", "0", "greater than or equal to 1"),
             ("batch_size", "1.5", "valid integer"),
-            ("base", "", "at least 1 character"),
+            ("base", "", "name a base model"),
         ],
     )
     def test_a_bad_value_is_refused_beside_its_field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from workbench.core.schemas import Schema
 from workbench.datasets.schemas import DataRef, SplitRef
@@ -35,7 +35,7 @@ class LoraSpec(Schema):
 class TrainingSpec(Schema):
     """A fine-tuning run as a researcher asks for it; what is left out is filled in by `resolved`."""
 
-    base: str = Field(min_length=1, description="The model to start from: a model version's id or a base model's name.")
+    base: str = Field(description="The model to start from: a model version's id or a base model's name.")
     data: SplitRef = Field(description="The rows to train on: one side of a dataset version.")
     method: Literal["sft"] = Field("sft", description="Supervised fine-tuning; the loss is on the completions only.")
     adapter: Literal["lora"] | None = Field(None, description="lora trains a small adapter; none trains all weights.")
@@ -79,6 +79,13 @@ class TrainingSpec(Schema):
     cpu_threads: Annotated[Count, Field(le=256)] = Field(
         1, description="CPU threads of a process; part of exact repetition."
     )
+
+    @field_validator("base")
+    @classmethod
+    def _named(cls, base: str) -> str:
+        if not base.strip():
+            raise ValueError("name a base model: a folder on the server, a model in the hub cache, or a version's id")
+        return base
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

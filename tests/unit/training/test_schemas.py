@@ -32,7 +32,7 @@ def refusal(**fields: Any) -> str:
         ({"scheduler": "foo"}, "scheduler: Input should be 'linear', 'cosine' or 'constant'."),
         ({"warmup_ratio": 0.1}, "warmup_ratio: Extra inputs are not permitted."),
         ({"gradient_checkpointing": "yes"}, "gradient_checkpointing: Input should be a valid boolean."),
-        ({"base": ""}, "base: String should have at least 1 character."),
+        ({"base": ""}, "base: name a base model: a folder on the server, a model in the hub cache, or a version's id."),
         ({"adapter": "lora", "lora": {"r": 0}}, "lora.r: Input should be greater than or equal to 1."),
         ({"epochs": 1, "max_steps": 5}, "body: give epochs or max_steps, not both."),
         ({"lora": {}}, "body: lora is given but adapter is not; set adapter to lora or leave lora out."),
