@@ -26,7 +26,7 @@ def owner() -> Principal:
 
 
 def issue(session: Session, user: Principal, role: Role, holder: Holder, holder_id: str) -> str:
-    """Make a token with which `holder` acts as `user`, at most with the permissions of `role`."""
+    """Make a token with which `holder` acts in the name of `user` and with the permissions of `role`."""
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
     row = AccessToken(
         id=new_id("tok"),
