@@ -8,10 +8,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import psutil
 import psycopg
@@ -24,18 +23,6 @@ from workbench.core.database import Database
 from workbench.core.ids import new_id
 from workbench.core.settings import Settings
 from workbench.migrations.tables import METADATA
-
-T = TypeVar("T")
-DEADLINE = 30.0  # seconds; only a broken test waits so long
-
-
-def eventually(look: Callable[[], T], timeout: float = DEADLINE) -> T:
-    """Return the first true answer of `look`; fail when there is none in time."""
-    deadline = time.monotonic() + timeout
-    while not (answer := look()):
-        assert time.monotonic() < deadline, f"nothing came within {timeout} seconds"
-        time.sleep(0.01)
-    return answer
 
 
 @pytest.fixture(scope="session", autouse=True)
