@@ -44,7 +44,7 @@ def test_a_kernel_connects_by_what_the_server_gave_it(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("given", [{}, {"url": URL}, {"token": "sesame"}])
 def test_without_a_server_the_error_says_what_to_do(given: dict[str, str]) -> None:
-    with pytest.raises(NoServer, match="run this in a notebook that `workbench lab` opened, or give connect"):
+    with pytest.raises(NoServer, match="run this in a notebook that `workbench lab` opened, give connect"):
         connect(**given)
 
 

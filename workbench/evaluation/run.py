@@ -25,7 +25,7 @@ from workbench.evaluation.schemas import (
     TemplateRecord,
 )
 from workbench.inference.weights import weights_sha256
-from workbench.training.attempt import Attempt, StopRequest, run_worker
+from workbench.training.attempt import Attempt, StopRequest, leave, run_worker
 from workbench.training.checkpoints import file_sha256
 from workbench.training.metrics import MetricsWriter
 
@@ -153,4 +153,4 @@ def _silence() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_worker(work, sys.argv[1:]))
+    leave(run_worker(work, sys.argv[1:]))

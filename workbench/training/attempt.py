@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from workbench.core.errors import WorkbenchError
 from workbench.jobs.files import write_json
@@ -111,3 +111,15 @@ def run_worker(work: Callable[[Attempt, StopRequest], None], arguments: Sequence
         attempt.write("error", {"code": error.code, "message": error.detail})
         return EXIT_FAILED
     return 0
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once: what counts is on the disk.
+
+    Threads of torch and gloo that are still alive can abort an interpreter that takes itself down, and torchrun would
+    then end the other processes, one of which may still be writing the model.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

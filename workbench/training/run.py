@@ -16,7 +16,7 @@ from workbench.datasets.materialise import materialise
 from workbench.inference.template import ChatTemplate
 from workbench.inference.weights import tensors, weights_sha256
 from workbench.training import checkpoints, faults
-from workbench.training.attempt import Attempt, Stopped, StopRequest, run_worker
+from workbench.training.attempt import Attempt, Stopped, StopRequest, leave, run_worker
 from workbench.training.metrics import MetricsWriter
 from workbench.training.rows import TokenisedRows, ensure_trainable, read
 from workbench.training.schemas import TrainingJob
@@ -65,6 +65,7 @@ def work(attempt: Attempt, stop: StopRequest) -> None:
     if trainer.is_world_process_zero():
         faults.reach("model")
         _publish(attempt, job, trainer, rows, template, base, time.monotonic() - begun)
+    trainer.accelerator.end_training()
 
 
 def _train(attempt: Attempt, trainer: ResumableTrainer, stop: StopRequest) -> None:
@@ -148,4 +149,4 @@ def _silence() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_worker(work, sys.argv[1:]))
+    leave(run_worker(work, sys.argv[1:]))

@@ -157,14 +157,12 @@ def test_a_host_is_never_given_more_than_it_has(agent: Agent, host: Host) -> Non
     assert order == [f"job:{job_id}" for job_id in jobs]
 
 
-def test_a_job_of_an_unknown_kind_does_not_hold_up_the_others(
-    agent: Agent, host: Host, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_job_of_an_unknown_kind_fails_and_does_not_hold_up_the_others(agent: Agent, host: Host) -> None:
     strange, known = host.submit(kind="unheard-of"), host.submit()
     tick_until(agent, host, known, "succeeded")
-    assert "cannot be followed" in caplog.text
-    host.cancel(strange)
-    assert tick_until(agent, host, strange, "cancelled").attempt_no == 1
+    failed = tick_until(agent, host, strange, "failed")
+    assert (failed.error_code, failed.attempt_no) == ("job.unknown_kind", 1)
+    assert "“unheard-of”" in str(failed.error)
 
 
 def test_shutting_down_stops_every_job_and_queues_it_again(agent: Agent, host: Host) -> None:
