@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from workbench.core.clock import utcnow
 from workbench.core.context import Context
@@ -55,7 +54,7 @@ def submit(context: Context, version_id: str, spec: schemas.EvaluationSpec) -> J
     return jobs.submit(context, "evaluate", title, job.model_dump(mode="json"), gpus=gpus)
 
 
-def publish(session: Session, job: Job, attempt_id: str, result: dict[str, Any]) -> dict[str, Any]:
+def publish(context: Context, job: Job, attempt_id: str, result: dict[str, Any]) -> dict[str, Any]:
     """Store the scores that a job found, with their lineage."""
     spec = schemas.EvaluationJob.model_validate(job.spec)
     found = schemas.EvaluationResult.model_validate(result)
@@ -70,6 +69,7 @@ def publish(session: Session, job: Job, attempt_id: str, result: dict[str, Any])
         comparison=found.comparison.model_dump(mode="json") if found.comparison is not None else None,
         created_at=utcnow(),
     )
+    session = context.session
     session.add(row)
     target = Ref(kind="evaluation", id=row.id)
     link(session, Ref(kind="dataset_version", id=spec.data.version_id), target, f"scored on {spec.data.split}")

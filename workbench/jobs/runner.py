@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from workbench.accounts import service as accounts
 from workbench.accounts.roles import ROLES
 from workbench.core.clock import utcnow
-from workbench.core.context import Principal
+from workbench.core.context import Context, Principal
 from workbench.core.database import Database
 from workbench.core.settings import Settings
 from workbench.jobs import feed, schemas, service
@@ -33,8 +33,9 @@ LOG_TAIL_BYTES = 16_384
 
 logger = logging.getLogger(__name__)
 
-#: Writes what a job made into the database, in the transaction that ends the job; returns the ids of what it made.
-Finisher = Callable[[Session, schemas.Job, str, dict[str, Any]], dict[str, Any]]
+#: Writes what a job made into the database, as the job's owner and in the transaction that ends the job: of the job,
+#: its attempt's id and its result; returns the ids of what it made.
+Finisher = Callable[[Context, schemas.Job, str, dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,8 @@ class Runner:
         folder.path.mkdir(parents=True, exist_ok=True)
         with self._database.write() as session:
             attempt = _attempt(session, job)
-            user = Principal(job.owner_id, job.owner_name, ROLES["program"])
             accounts.revoke(session, "job", attempt.id)
-            token = accounts.issue(session, user, "program", "job", attempt.id)
+            token = accounts.issue(session, _owner(job), "program", "job", attempt.id)
         spec = {
             "job_id": job.id,
             "attempt_id": attempt.id,
@@ -158,7 +158,8 @@ class Runner:
         try:
             with self._database.write() as session:
                 attempt = _attempt(session, job)
-                outcome = self._kinds[job.kind].publish(session, service.record(job), attempt.id, result)
+                context = Context(session, _owner(job), self._settings)
+                outcome = self._kinds[job.kind].publish(context, service.record(job), attempt.id, result)
                 attempt.exit_code, attempt.finished_at = status.exit_code, utcnow()
                 accounts.revoke(session, "job", attempt.id)
                 if not move(session, job, "succeeded", outcome=outcome, finished_at=utcnow()):
@@ -251,6 +252,10 @@ def _signal(folder: AttemptFolder, status: Status) -> int | None:
         file.seek(max(0, folder.log.stat().st_size - LOG_TAIL_BYTES))
         found = TORCHRUN_SIGNAL.search(file.read().decode("utf8", errors="replace"))
     return int(found[1]) if found else None
+
+
+def _owner(job: Job) -> Principal:
+    return Principal(job.owner_id, job.owner_name, ROLES["program"])
 
 
 def _attempt(session: Session, job: Job) -> Attempt:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from workbench.core.context import Context
 from workbench.core.lineage import link
 from workbench.core.schemas import Ref
@@ -39,18 +37,18 @@ def submit(context: Context, spec: TrainingSpec) -> Job:
     return jobs.submit(context, "train", title, job.model_dump(mode="json"), cpus=cpus, gpus=gpus)
 
 
-def publish(session: Session, job: Job, attempt_id: str, result: dict[str, Any]) -> dict[str, Any]:
+def publish(context: Context, job: Job, attempt_id: str, result: dict[str, Any]) -> dict[str, Any]:
     """Register the model that a run made, with its lineage."""
     made = TrainingJob.model_validate(job.spec)
+    session = context.session
     base = registry.version(session, made.base.version_id)
     dataset = datasets.find(session, made.data.dataset_id)
     registry.note_weights(session, base.id, result["base_weights_sha256"])
     record = {"training": made.training.model_dump(mode="json"), **result}
-    owner = jobs.find(session, job.id)
     version = registry.publish(
         session,
         name=f"{base.model_name}-{dataset.name}"[:200],
-        author=(owner.owner_id, owner.owner_name),
+        author=(context.user.id, context.user.name),
         path=result["model_path"],
         parent_id=base.id,
         job_id=job.id,

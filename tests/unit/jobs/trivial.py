@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.orm import Session
-
+from workbench.core.context import Context
 from workbench.core.lineage import Ref, link
 from workbench.jobs.runner import Kind
 from workbench.jobs.schemas import Job
@@ -19,14 +18,14 @@ def argv(spec: dict[str, Any], folder: Path) -> list[str]:
     return [sys.executable, "-I", "-S", str(WORKER), str(folder)]
 
 
-def publish(session: Session, job: Job, attempt_id: str, result: dict[str, Any]) -> dict[str, Any]:
-    link(session, Ref(kind="job", id=job.id), Ref(kind="answer", id=attempt_id), "made")
+def publish(context: Context, job: Job, attempt_id: str, result: dict[str, Any]) -> dict[str, Any]:
+    link(context.session, Ref(kind="job", id=job.id), Ref(kind="answer", id=attempt_id), "made")
     return {"answer": result["answer"]}
 
 
-def fail_to_publish(session: Session, job: Job, attempt_id: str, result: dict[str, Any]) -> dict[str, Any]:
-    publish(session, job, attempt_id, result)
-    session.flush()
+def fail_to_publish(context: Context, job: Job, attempt_id: str, result: dict[str, Any]) -> dict[str, Any]:
+    publish(context, job, attempt_id, result)
+    context.session.flush()
     raise ValueError("the answer is not a model")
 
 
