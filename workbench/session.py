@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from workbench.core.errors import Unauthenticated, invalid_input
+from workbench.core.errors import Conflict, Unauthenticated, invalid_input
 from workbench.core.http import HTTP
 from workbench.core.schemas import Health
 from workbench.datasets.client import Datasets, Split
@@ -24,6 +24,7 @@ from workbench.training.client import Run
 from workbench.training.schemas import TrainingSpec
 
 if TYPE_CHECKING:
+    from workbench.evaluation.panel import ComparisonsPanel
     from workbench.panel import MainPanel
 
 
@@ -31,6 +32,12 @@ class NoServer(Unauthenticated):
     """No workbench server is known here."""
 
     code = "server.unknown"
+
+
+class NotCompared(Conflict):
+    """The run has not been compared with its base."""
+
+    code = "run.not_compared"
 
 
 class Runs:
@@ -94,6 +101,27 @@ class Workbench:
         job = self.http.call(evaluation_routes.submit, body=spec, idempotency_key=key, model_id=model.id)
         evaluation = Evaluation(self.http, job.id)
         return evaluation.wait() if wait else evaluation
+
+    def comparison(self, run: Run) -> Evaluation:
+        """Return the comparison with its base that a run was followed by; waits for nothing.
+
+        Raises `NotCompared` when there is none.
+        """
+        job = run.job()
+        if job.outcome is None:
+            raise NotCompared(f"The run {run.id} is {job.state}; it is compared with its base when it has succeeded.")
+        if "evaluation_job_id" not in job.outcome:
+            raise NotCompared(
+                f"The run {run.id} was not compared with its base by itself, because its dataset holds no rows out"
+                " or its spec says evaluate = False; use wb.evaluate(run.model, baseline=run.base, test=…)."
+            )
+        return Evaluation(self.http, str(job.outcome["evaluation_job_id"]))
+
+    def comparisons(self) -> ComparisonsPanel:
+        """Show the finished evaluations, one at a time."""
+        from workbench.evaluation.panel import ComparisonsPanel
+
+        return ComparisonsPanel(self.http)
 
     def health(self) -> Health:
         """Return the server's state."""

@@ -107,10 +107,7 @@ def interval(tuned: Figures, base: Figures, *, seed: int, resamples: int = RESAM
 
 def detectable(found: MetricComparison) -> str:
     """Say how large a difference must be to be told from noise on these rows."""
-    if found.metric == "perplexity":
-        least = f"{math.expm1(found.detectable):.1%} of the perplexity"
-    else:
-        least = f"{found.detectable if found.metric == 'chrf' else 100 * found.detectable:.1f} points"
+    least = f"{found.detectable_points:.1f}{'% of the perplexity' if found.metric == 'perplexity' else ' points'}"
     return f"These rows cannot tell a difference below about {least} from noise."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -16,6 +17,7 @@ RowMetric = Literal["exact_match", "token_f1", "rouge_l", "chrf"]
 Metric = Literal["exact_match", "token_f1", "rouge_l", "chrf", "perplexity"]
 #: Which rows to show: all, or by what became of the exact match.
 RowFilter = Literal["all", "gained", "lost", "both", "neither"]
+Sort = Literal["row", "gain", "loss"]
 Count = Annotated[int, Field(strict=True, ge=1)]
 
 
@@ -126,6 +128,13 @@ class MetricComparison(Schema):
         """Half the interval's width: a smaller difference would not have been told from noise."""
         return (self.high - self.low) / 2
 
+    @property
+    def detectable_points(self) -> float:
+        """The same in points of 100, for perplexity in percent."""
+        if self.metric == "perplexity":
+            return 100 * math.expm1(self.detectable)
+        return self.detectable if self.metric == "chrf" else 100 * self.detectable
+
 
 class Comparison(Schema):
     """Whether the difference between two models on the same rows is more than chance."""
@@ -145,6 +154,11 @@ class Comparison(Schema):
     #: Draws of the paired bootstrap behind the intervals, and their seed.
     resamples: int = 0
     seed: int = 0
+
+    @property
+    def headline(self) -> MetricComparison | None:
+        """The comparison by the primary metric; None for a single row."""
+        return next((each for each in self.metrics if each.metric == self.primary), None)
 
 
 class EvaluationResult(Schema):
@@ -180,9 +194,7 @@ class SamplesQuery(Schema):
     limit: int = Field(50, ge=1, le=200)
     filter: RowFilter = "all"
     search: str = Field("", max_length=200, description="Text in a prompt, an expected text or an answer.")
-    sort: Literal["row", "gain", "loss"] = Field(
-        "row", description="Dataset order, or by the change in the primary metric, then in chrF."
-    )
+    sort: Sort = Field("row", description="Dataset order, or by the change in the primary metric, then in chrF.")
 
 
 class ReportQuery(Schema):
