@@ -150,7 +150,11 @@ class ComparisonPanel(ipywidgets.VBox):  # type: ignore[misc]
     def _answers(self, evaluation: Evaluation, wish: Wish) -> Answers:
         wanted = {"filter": wish.filter, "search": wish.search, "sort": wish.sort, "offset": wish.offset}
         page = evaluation.page(SamplesQuery.model_validate({**wanted, "limit": PAGE_ROWS}))
-        return Answers([self._sample(row) for row in page.items], page.total, dict(page.counts))
+        return Answers(
+            [self._sample(row) for row in page.items],
+            page.total,
+            {str(name): count for name, count in page.counts.items()},
+        )
 
     def _sample(self, row: SampleRow) -> dict[str, str | bool]:
         sides: dict[str, str | bool] = {"prompt": row.prompt, "expected": row.expected}

@@ -58,7 +58,8 @@ h1 { font-size: 1.5rem; line-height: 1.25; overflow-wrap: anywhere; } h2 { margi
 th, td { padding: .3rem 1.2rem .3rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 td { overflow-wrap: anywhere; } .quiet { color: var(--quiet); } code { font-size: .85em; overflow-wrap: anywhere; }
 summary { padding: .4rem 0; cursor: pointer; font-weight: 600; }
-article { margin: .5rem 0; padding: .6rem 1rem; border: 1px solid var(--line); border-radius: 4px; break-inside: avoid; }
+article { margin: .5rem 0; padding: .6rem 1rem; border: 1px solid var(--line); border-radius: 4px;
+  break-inside: avoid; }
 article h3 { margin: .4rem 0 0; color: var(--quiet); font-size: .8rem; }
 article p { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate; }
 .sides { display: grid; grid-template-columns: 1fr 1fr; gap: .6rem; margin-top: .5rem; }
@@ -201,7 +202,7 @@ def _table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
 def _rows(rows: Sequence[SampleRow]) -> Iterable[str]:
     left_out = len(rows) - SHOWN_ROWS
     if left_out > 0:
-        yield f"<p>The first {SHOWN_ROWS:,} of {len(rows):,} rows; {left_out:,} are left out here, and are in the CSV.</p>"
+        yield f"<p>The first {SHOWN_ROWS:,} of {len(rows):,} rows; the other {left_out:,} are in the CSV.</p>"
     groups: dict[RowFilter, list[SampleRow]] = {name: [] for name in GROUPS}
     for row in rows[:SHOWN_ROWS]:
         groups[change(row)].append(row)
@@ -222,7 +223,8 @@ def _card(row: SampleRow) -> str:
 def _side(answer: Answer) -> str:
     right = ("right", "✓ right") if answer.exact_match else ("", "✕ wrong")
     graded = "" if answer.token_f1 is None else f" · F1 {answer.token_f1:.2f}"
-    return f'<div class="side {right[0]}"><h3>{ROLES[answer.role]} · {right[1]}{graded}</h3><p>{_safe(answer.answer)}</p></div>'
+    title = f"{ROLES[answer.role]} · {right[1]}{graded}"
+    return f'<div class="side {right[0]}"><h3>{title}</h3><p>{_safe(answer.answer)}</p></div>'
 
 
 def _origin(report: Report) -> Iterable[str]:

@@ -150,7 +150,7 @@ class Comparison(Schema):
     only_base: int
     #: The metric that the verdict is about.
     primary: Metric = "exact_match"
-    metrics: list[MetricComparison] = []
+    metrics: list[MetricComparison] = Field(default_factory=list)
     #: Draws of the paired bootstrap behind the intervals, and their seed.
     resamples: int = 0
     seed: int = 0
