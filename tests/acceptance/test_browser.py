@@ -145,7 +145,7 @@ def test_the_main_job(page: Page, lab: Lab, base: Path, tmp_path: Path) -> None:
     written = [line["step"] for line in attempt_lines(lab.home, run.id, 1)]
     assert plotted(page) == written == LOGGED_STEPS
     assert page.locator(".wb-sample").count() > 0
-    assert page.locator(".wb-table tbody tr").count() == 2
+    assert page.locator(".wb-table tbody tr").count() == 5
     take_pictures(page, tmp_path)
 
 

@@ -18,9 +18,10 @@ from workbench.core.context import Context
 from workbench.core.database import Database
 from workbench.core.errors import FieldProblem, Invalid, NotFound, RemoteError, WorkbenchError
 from workbench.core.http import HTTP, ServerUnreachable
-from workbench.core.routes import Route, UploadedFile
+from workbench.core.routes import Download, Route, UploadedFile
 from workbench.core.schemas import Page
 from workbench.core.settings import Settings
+from workbench.core.texts import Language
 from workbench.datasets import api
 from workbench.datasets import routes as datasets_routes
 from workbench.datasets.client import Dataset, Datasets
@@ -29,8 +30,8 @@ from workbench.datasets.schemas import ColumnMapping, Version
 from workbench.datasets.schemas import Dataset as DatasetRecord
 from workbench.evaluation import routes as evaluation_routes
 from workbench.evaluation.client import Evaluation
-from workbench.evaluation.panel import ComparisonPanel
-from workbench.evaluation.schemas import Answer, Comparison, EvaluationSpec, ModelScore, SampleRow, SamplesPage
+from workbench.evaluation.panel import ComparisonPanel, ComparisonsPanel
+from workbench.evaluation.schemas import Answer, Comparison, MetricComparison, ModelScore, SampleRow, SamplesPage
 from workbench.evaluation.schemas import Evaluation as EvaluationRecord
 from workbench.jobs import routes as jobs_routes
 from workbench.jobs.schemas import Job, LogPage, Message, MetricMessage, ResumedMessage, StateMessage
@@ -511,25 +512,47 @@ class TestTrainPanel:
 
 
 def score(role: str, exact_match: float, perplexity: float) -> ModelScore:
-    values = {"exact_match": exact_match, "perplexity": perplexity}
+    values = {"exact_match": exact_match, "perplexity": perplexity, "token_f1": None, "rouge_l": None, "chrf": None}
     return ModelScore.model_construct(version_id=f"mv_{role}", role=role, rows=2, **values)
 
 
-def evaluation(comparison: Comparison | None) -> EvaluationRecord:
-    scores = [score("base", 0.0, 9.0), score("tuned", 0.5, 2.0)]
-    return EvaluationRecord.model_construct(id="ev_1", job_id="job_2", scores=scores, comparison=comparison)
+def evaluation(comparison: Comparison | None, number: int = 1) -> EvaluationRecord:
+    return EvaluationRecord.model_construct(
+        id=f"ev_{number}",
+        job_id="job_2",
+        model=f"support v{number}",
+        baseline="tiny v1",
+        dataset="faq v3",
+        scores=[score("base", 0.0, 9.0), score("tuned", 0.5, 2.0)],
+        comparison=comparison,
+        created_at=NOW,
+    )
 
 
-BETTER = Comparison.model_construct(verdict="better", p_value=0.00001)
+EXACT = MetricComparison(metric="exact_match", base=0.0, tuned=0.5, difference=0.5, low=0.3, high=0.7, verdict="better")
+PERPLEXITY = MetricComparison(
+    metric="perplexity", base=9.0, tuned=2.0, difference=-1.5, low=-1.6, high=-1.4, verdict="better"
+)
+BETTER = Comparison(
+    verdict="better",
+    sentence="",
+    p_value=0.00001,
+    rows=2,
+    only_tuned=1,
+    only_base=0,
+    metrics=[EXACT, PERPLEXITY],
+    resamples=10_000,
+)
 SAMPLE = SampleRow(
     row_id=0,
     prompt="What is <b>1</b>?",
     expected="1",
     answers=[
-        Answer(role="base", version_id="mv_base", answer="7", exact_match=False, nll=1.0),
-        Answer(role="tuned", version_id="mv_tuned", answer="1", exact_match=True, nll=0.1),
+        Answer(role="base", version_id="mv_base", answer="7", exact_match=False, nll=1.0, tokens=1),
+        Answer(role="tuned", version_id="mv_tuned", answer="1", exact_match=True, token_f1=1.0, nll=0.1, tokens=1),
     ],
 )
+COUNTS: dict[Any, int] = {"all": 41, "gained": 41, "lost": 0, "both": 0, "neither": 0}
 
 
 def evaluation_answers(record: EvaluationRecord, *states: Job) -> dict[int, Any]:
@@ -537,11 +560,18 @@ def evaluation_answers(record: EvaluationRecord, *states: Job) -> dict[int, Any]
         id(jobs_routes.show): list(states),
         id(jobs_routes.resume): job("queued"),
         id(evaluation_routes.show): record,
-        id(evaluation_routes.samples): SamplesPage(items=[SAMPLE], offset=0, total=1),
+        id(evaluation_routes.samples): SamplesPage(items=[SAMPLE], offset=0, total=41, counts=COUNTS),
     }
 
 
 DONE = job("succeeded", id="job_2", kind="evaluate", outcome={"evaluation_id": "ev_1"})
+
+
+def shown_comparison(record: EvaluationRecord, language: Language = "en") -> tuple[ComparisonPanel, ScriptedServer]:
+    server = ScriptedServer(evaluation_answers(record, DONE), [[StateMessage(job=DONE)]])
+    panel = ComparisonPanel(Evaluation(server, "job_2"), language=language)
+    panel.join(FAR)
+    return panel, server
 
 
 class TestComparisonPanel:
@@ -549,30 +579,64 @@ class TestComparisonPanel:
         assert "by itself" in ComparisonPanel().heading.note
 
     def test_scores_verdict_and_answers(self) -> None:
-        server = ScriptedServer(evaluation_answers(evaluation(BETTER), DONE), [[StateMessage(job=DONE)]])
-        panel = ComparisonPanel(Evaluation(server, "job_2"))
-        panel.join(FAR)
+        panel, _ = shown_comparison(evaluation(BETTER))
         widget = panel.comparison
         assert widget in panel.children
         assert widget.sentence == "The tuned model is better than its base: exact match 0.000 → 0.500 (p < 0.001)."
-        assert [(line["base"], line["tuned"], line["better"]) for line in widget.scores] == [
-            ("0.000", "0.500", "tuned"),
-            ("9.000", "2.000", "tuned"),
+        assert widget.detail == "With 2 rows, a difference below about 20.0 points cannot be told from noise."
+        assert panel.heading.note == "support v1 beside tiny v1, 2 rows of faq v3."
+        assert widget.scores == [
+            {"label": "Exact match (higher is better)", "base": "0.000", "tuned": "0.500", "verdict": "better"}
+            | {"difference": "+0.500 (+0.300 to +0.700)"},
+            {"label": "Perplexity (lower is better)", "base": "9.000", "tuned": "2.000", "verdict": "better"}
+            | {"difference": "× 0.223 (× 0.202 to × 0.247)"},
         ]
         assert widget.samples == [
-            {"prompt": "What is <b>1</b>?", "expected": "1", "base": "7", "base_right": False}
-            | {"tuned": "1", "tuned_right": True}
+            {"prompt": "What is <b>1</b>?", "expected": "1", "base": "7", "base_right": False, "base_figures": ""}
+            | {"tuned": "1", "tuned_right": True, "tuned_figures": "F1 1.00"}
         ]
+        assert (widget.total, widget.counts["gained"]) == (41, 41)
+
+    def test_a_verdict_by_another_metric_shows_its_interval(self) -> None:
+        panel, _ = shown_comparison(evaluation(BETTER.model_copy(update={"primary": "perplexity"})))
+        assert panel.comparison.sentence.endswith("perplexity 9.000 → 2.000 (95 % interval × 0.202 to × 0.247).")
+        assert "10.5 % of the perplexity" in panel.comparison.detail
+
+    def test_it_speaks_chinese(self) -> None:
+        panel, _ = shown_comparison(evaluation(BETTER), "zh-CN")
+        assert panel.comparison.sentence == "微调模型优于基础模型：完全匹配 0.000 → 0.500（p 值 < 0.001）。"
+        assert panel.comparison.scores[0]["difference"] == "+0.500（+0.300 至 +0.700）"
+
+    def test_the_browser_gets_the_rows_it_asks_for(self) -> None:
+        panel, server = shown_comparison(evaluation(BETTER))
+        panel.comparison.on_ask({"filter": "gained", "search": "wo", "sort": "loss", "offset": 20}, [])
+        query = server.asked_for(evaluation_routes.samples)[-1]["query"]
+        assert (query.filter, query.search, query.sort, query.offset, query.limit) == ("gained", "wo", "loss", 20, 20)
+        assert (panel.comparison.filter, panel.comparison.offset) == ("gained", 20)
+
+    def test_refused_rows_are_said(self) -> None:
+        panel, server = shown_comparison(evaluation(BETTER))
+        server.answers[id(evaluation_routes.samples)] = NotFound("The samples are gone.")
+        panel.comparison.on_ask({"filter": "all", "search": "", "sort": "row", "offset": 0}, [])
+        assert panel.comparison.trouble == "The samples are gone."
+
+    def test_a_report_goes_to_the_browser(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        panel, server = shown_comparison(evaluation(BETTER))
+        made = Download("ev_1.csv", "text/csv", b"row_id")
+        monkeypatch.setattr(server, "download", lambda route, query, **given: made, raising=False)
+        sent: list[Any] = []
+        monkeypatch.setattr(panel.downloads, "send", lambda content, buffers: sent.append((content, buffers)))
+        panel.downloads.on_fetch({"name": "csv"}, [])
+        panel.downloads.on_fetch({"name": "exe"}, [])
+        assert sent == [({"type": "file", "filename": "ev_1.csv", "content_type": "text/csv"}, [b"row_id"])]
 
     def test_without_a_baseline_there_is_no_verdict(self) -> None:
-        record = evaluation(None).model_copy(update={"scores": [score("tuned", 0.5, 2.0)]})
-        server = ScriptedServer(evaluation_answers(record, DONE), [[StateMessage(job=DONE)]])
-        panel = ComparisonPanel(Evaluation(server, "job_2"))
-        panel.join(FAR)
-        assert panel.comparison.sentence == ""
-        assert [(line["base"], line["tuned"], line["better"]) for line in panel.comparison.scores] == [
-            ("—", "0.500", None),
-            ("—", "2.000", None),
+        changes = {"scores": [score("tuned", 0.5, 2.0)], "baseline": None}
+        panel, _ = shown_comparison(evaluation(None).model_copy(update=changes))
+        assert (panel.comparison.sentence, panel.comparison.verdict) == ("", "")
+        assert [(line["base"], line["tuned"], line["verdict"]) for line in panel.comparison.scores] == [
+            ("—", "0.500", ""),
+            ("—", "2.000", ""),
         ]
 
     def test_a_failure_is_shown_and_can_be_resumed(self) -> None:
@@ -586,6 +650,14 @@ class TestComparisonPanel:
         panel.join(FAR)
         assert panel.comparison in panel.children
 
+    def test_a_reader_gets_no_buttons_that_write(self) -> None:
+        for name in ("running", "failed"):
+            found = job(name)
+            server = ScriptedServer(evaluation_answers(evaluation(BETTER), found), [[StateMessage(job=found)]])
+            panel = ComparisonPanel(Evaluation(server, "job_2"), can_write=False)
+            panel.join(FAR)
+            assert (panel.progress.can_cancel, panel.progress.can_resume) == (False, False)
+
     def test_a_server_that_went_away_is_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("workbench.evaluation.panel.RETRY_INTERVAL", 0.0)
         streams: list[list[Message | Exception]] = [[ServerUnreachable()], [StateMessage(job=DONE)]]
@@ -595,7 +667,29 @@ class TestComparisonPanel:
         assert panel.comparison in panel.children
 
 
-def version(test_rows: int = 6) -> Version:
+class TestComparisonsPanel:
+    def test_the_newest_is_shown_and_another_can_be_chosen(self) -> None:
+        records = [evaluation(BETTER, 2), evaluation(BETTER, 1)]
+        answers = evaluation_answers(records[0], DONE) | {id(evaluation_routes.listing): Page(items=records)}
+        server = ScriptedServer(answers, [[StateMessage(job=DONE)], [StateMessage(job=DONE)]])
+        panel = ComparisonsPanel(server)
+        panel.comparison.join(FAR)
+        assert [label.rpartition(" · ")[0] for _, label in panel.choice.options] == [
+            "support v2 beside tiny v1 · faq v3",
+            "support v1 beside tiny v1 · faq v3",
+        ]
+        assert panel.comparison.heading.note.startswith("support v2")
+        server.answers[id(evaluation_routes.show)] = records[1]
+        panel.choice.value = "ev_1"
+        panel.comparison.join(FAR)
+        assert panel.comparison.heading.note.startswith("support v1")
+
+    def test_it_says_when_there_is_none(self) -> None:
+        panel = ComparisonsPanel(ScriptedServer({id(evaluation_routes.listing): Page(items=[])}))
+        assert panel.heading.note == "There is no finished evaluation yet."
+
+
+def version() -> Version:
     return Version.model_validate(
         {
             "id": "dsv_1",
@@ -609,7 +703,7 @@ def version(test_rows: int = 6) -> Version:
             "rows": 60,
             "content_hash": "0" * 64,
             "train_rows": 54,
-            "test_rows": test_rows,
+            "test_rows": 6,
             "size_bytes": 1,
             "manifest": "m",
             "test_fraction": 0.1,
@@ -621,28 +715,31 @@ def version(test_rows: int = 6) -> Version:
     )
 
 
-def main_answers(runs: Sequence[Job], evaluations: Sequence[Job] = (), test_rows: int = 6) -> dict[int, Any]:
-    dataset = DatasetRecord(id="ds_1", name="support", owner_id="u", created_at=NOW, head=version(test_rows))
+def main_answers(runs: Sequence[Job]) -> dict[int, Any]:
+    dataset = DatasetRecord(id="ds_1", name="support", owner_id="u", created_at=NOW, head=version())
 
     def listing(query: Any) -> Page[Job]:
-        return Page(items=list(evaluations if query.kind == "evaluate" else runs))
+        return Page(items=list(runs))
 
     def show(job_id: str) -> Job:
         return DONE if job_id == "job_2" else runs[0]
 
     return evaluation_answers(evaluation(BETTER)) | {
         id(datasets_routes.listing): Page(items=[dataset]),
-        id(datasets_routes.version): version(test_rows),
         id(registry_routes.listing): Page(items=[]),
         id(jobs_routes.listing): listing,
         id(jobs_routes.show): show,
         id(jobs_routes.log): page("done\n"),
-        id(evaluation_routes.submit): DONE,
     }
 
 
-TRAINED = job("succeeded", outcome={"model_version_id": "mv_tuned", "base_version_id": "mv_base"})
+OUTCOME = {"model_version_id": "mv_tuned", "base_version_id": "mv_base", "evaluation_job_id": "job_2"}
+TRAINED = job("succeeded", outcome=OUTCOME)
 STREAMS = ([metric(1), metric(2), StateMessage(job=TRAINED)], [StateMessage(job=DONE)])
+
+
+def raised(error: Exception) -> Any:
+    raise error
 
 
 class TestMainPanel:
@@ -666,36 +763,24 @@ class TestMainPanel:
         assert shown(panel.run)[0] == [1]
         assert panel.comparison.evaluation is None
 
-    def test_a_run_that_succeeded_is_compared_by_itself(self) -> None:
+    def test_the_runs_own_comparison_is_shown(self) -> None:
         server = ScriptedServer(main_answers([TRAINED]), STREAMS)
         panel = MainPanel(Workbench(server))
         self.settle(panel)
         assert panel.comparison.comparison.verdict == "better"
-        (asked,) = server.asked_for(evaluation_routes.submit)
-        spec: EvaluationSpec = asked["body"]
-        assert (asked["model_id"], spec.baseline) == ("mv_tuned", "mv_base")
-        assert (spec.data.version_id, spec.data.split) == ("dsv_1", "test")
-        assert asked["idempotency_key"] == "compare-mv_tuned"
-
-    def test_what_was_compared_already_is_not_compared_again(self) -> None:
-        spec = {"models": [{"role": "base", "version_id": "mv_base"}, {"role": "tuned", "version_id": "mv_tuned"}]}
-        known = DONE.model_copy(update={"spec": spec})
-        server = ScriptedServer(main_answers([TRAINED], [known]), STREAMS)
-        panel = MainPanel(Workbench(server))
-        self.settle(panel)
         assert server.asked_for(evaluation_routes.submit) == []
-        assert panel.comparison.comparison.verdict == "better"
 
-    def test_without_held_out_rows_it_says_why_nothing_is_compared(self) -> None:
-        panel = MainPanel(Workbench(ScriptedServer(main_answers([TRAINED], test_rows=0), STREAMS)))
+    def test_without_a_comparison_it_says_why(self) -> None:
+        alone = job("succeeded", outcome={"model_version_id": "mv_tuned", "base_version_id": "mv_base"})
+        panel = MainPanel(Workbench(ScriptedServer(main_answers([alone]), [[StateMessage(job=alone)]])))
         self.settle(panel)
-        assert "no held-out rows" in panel.comparison.heading.note
+        assert "no rows were held out" in panel.comparison.heading.note
 
-    def test_a_refused_evaluation_is_said(self) -> None:
-        answers = main_answers([TRAINED]) | {id(evaluation_routes.submit): Invalid("The test rows are too long.")}
-        panel = MainPanel(Workbench(ScriptedServer(answers, STREAMS)))
+    def test_a_comparison_that_cannot_be_read_is_said(self) -> None:
+        gone = {id(jobs_routes.show): lambda job_id: TRAINED if job_id == "job_1" else raised(NotFound("It is gone."))}
+        panel = MainPanel(Workbench(ScriptedServer(main_answers([TRAINED]) | gone, STREAMS)))
         self.settle(panel)
-        assert panel.comparison.heading.note == "The test rows are too long."
+        assert panel.comparison.heading.note == "It is gone."
 
     def test_a_new_run_takes_the_place_of_the_last_one(self) -> None:
         streams = ([state("failed")], [metric(1), state("failed")])

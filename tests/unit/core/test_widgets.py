@@ -17,6 +17,7 @@ from workbench.core.widgets import (
     chart,
     chart_bar,
     choice,
+    download,
     drop_zone,
     form,
     grid,
@@ -35,7 +36,7 @@ from workbench.core.widgets.log_view import KEPT_CHARACTERS, LogView
 from workbench.core.widgets.progress import Progress
 from workbench.core.widgets.series import DRAWN_POINTS, Series, thin
 
-MODULES = (chart, chart_bar, choice, drop_zone, form, grid, heading, log_view, progress, side_by_side)
+MODULES = (chart, chart_bar, choice, download, drop_zone, form, grid, heading, log_view, progress, side_by_side)
 WIDGETS = {
     value
     for module in MODULES
@@ -80,7 +81,7 @@ def test_browser_code_loads_nothing_and_writes_no_markup(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["choice", "drop_zone", "form", "grid", "heading", "log_view", "progress", "side_by_side"]
+    "name", ["choice", "download", "drop_zone", "form", "grid", "heading", "log_view", "progress", "side_by_side"]
 )
 def test_each_widget_has_its_module_and_style(name: str) -> None:
     assert "export default" in (FOLDER / f"{name}.js").read_text("utf8")
