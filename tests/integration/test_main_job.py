@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from servers import Lab, attempt_lines
 
-from workbench.core.errors import Conflict
+from workbench.core.errors import Conflict, Invalid
 from workbench.core.http import HTTP
 from workbench.datasets.client import Dataset
 from workbench.evaluation.client import Evaluation
@@ -81,6 +81,38 @@ def test_the_evaluation_keeps_every_sample(run: Run, evaluation: Evaluation) -> 
         assert sum(right) / len(right) == score.exact_match
     assert evaluation.verdict is not None
     assert evaluation.verdict.verdict in ("better", "worse", "noise")
+
+
+def test_every_metric_has_an_interval(evaluation: Evaluation) -> None:
+    found = evaluation.verdict
+    assert found is not None
+    assert [each.metric for each in found.metrics] == ["exact_match", "token_f1", "rouge_l", "chrf", "perplexity"]
+    assert all(each.low <= each.difference <= each.high for each in found.metrics)
+    assert found.metrics[-1].verdict == "better", "six steps lower the perplexity, whatever else they do"
+
+
+def test_a_run_was_compared_by_itself(lab: Lab, run: Run, data: Dataset) -> None:
+    found = lab.wb.comparison(run).wait().record
+    assert [score.version_id for score in found.scores] == [run.base.id, run.model.id]
+    assert (found.data, found.scores[0].rows) == (data["test"].ref, data["test"].rows)
+    assert found.dataset == "integration v1"
+
+
+def test_a_report_is_a_file_that_browsers_save(lab: Lab, evaluation: Evaluation, tmp_path: Path) -> None:
+    import httpx
+
+    for ending, start in ((".html", b"<!doctype html>"), (".csv", b"row_id,role"), (".json", b"{")):
+        path = evaluation.report(tmp_path / f"report{ending}")
+        assert path.read_bytes().startswith(start)
+    with pytest.raises(Invalid, match=r"\.html, \.csv or \.json"):
+        evaluation.report(tmp_path / "report.pdf")
+    url = f"{lab.url}api/evaluation/{evaluation.record.id}/report"
+    answer = httpx.get(url, headers=lab.wb.http._headers, timeout=30)
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert httpx.get(url, timeout=30).status_code in (401, 403)
 
 
 def test_a_model_is_not_compared_with_itself(lab: Lab, run: Run, data: Dataset, evaluation: Evaluation) -> None:
