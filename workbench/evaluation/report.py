@@ -56,7 +56,7 @@ h1 { font-size: 1.5rem; line-height: 1.25; overflow-wrap: anywhere; } h2 { margi
 .better { border-color: var(--good); } .worse { border-color: var(--bad); }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem 1.2rem .3rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-td { overflow-wrap: anywhere; } .quiet { color: var(--quiet); } code { font-size: .85em; overflow-wrap: anywhere; }
+.facts td { overflow-wrap: anywhere; } .quiet { color: var(--quiet); }
 summary { padding: .4rem 0; cursor: pointer; font-weight: 600; }
 article { margin: .5rem 0; padding: .6rem 1rem; border: 1px solid var(--line); border-radius: 4px;
   break-inside: avoid; }
@@ -65,7 +65,8 @@ article p { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; unicode-b
 .sides { display: grid; grid-template-columns: 1fr 1fr; gap: .6rem; margin-top: .5rem; }
 .side { min-width: 0; padding: .1rem .8rem .4rem; border-left: 4px solid var(--bad); background: var(--shade); }
 .right { border-color: var(--good); }
-@media (max-width: 480px) { .sides { grid-template-columns: 1fr; } th, td { padding-right: .7rem; } }
+@media (max-width: 480px) { .sides { grid-template-columns: 1fr; } th, td { padding-right: .5rem; }
+  .figures { font-size: .8rem; } }
 @media print { body { max-width: none; } }
 """
 
@@ -178,7 +179,7 @@ def _metrics(evaluation: Evaluation) -> str:
             cells
             + ([difference(found), MARKS[found.verdict]] if found is not None else [""] * (len(head) - len(cells)))
         )
-    return _table(head, lines)
+    return _table("figures", head, lines)
 
 
 def difference(found: MetricComparison) -> str:
@@ -190,13 +191,13 @@ def difference(found: MetricComparison) -> str:
     return "{:+.3f} ({:+.3f} to {:+.3f})".format(*values)
 
 
-def _table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+def _table(kind: str, head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     top = "".join(f'<th scope="col">{_safe(cell)}</th>' for cell in head)
     body = "".join(
         f'<tr><th scope="row">{_safe(line[0])}</th>' + "".join(f"<td>{_safe(cell)}</td>" for cell in line[1:]) + "</tr>"
         for line in lines
     )
-    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="wide"><table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _rows(rows: Sequence[SampleRow]) -> Iterable[str]:
@@ -229,7 +230,8 @@ def _side(answer: Answer) -> str:
 
 def _origin(report: Report) -> Iterable[str]:
     evaluation = report.evaluation
-    yield _table(["", *(ROLES[score.role] for score in evaluation.scores)], _lineage(evaluation.scores, report.models))
+    head = ["", *(ROLES[score.role] for score in evaluation.scores)]
+    yield _table("facts", head, _lineage(evaluation.scores, report.models))
     settings = {name: value for name, value in evaluation.settings.items() if name != "environment"}
     facts = {
         "Evaluation": evaluation.id,
@@ -241,7 +243,7 @@ def _origin(report: Report) -> Iterable[str]:
     packages = environment.pop("packages", {})
     facts |= {name.replace("_", " ").capitalize(): str(value) for name, value in environment.items()}
     facts["Packages"] = ", ".join(f"{name} {version}" for name, version in packages.items())
-    yield _table(["", ""], facts.items())
+    yield _table("facts", ["", ""], facts.items())
 
 
 def _lineage(scores: Sequence[ModelScore], models: Sequence[ModelVersion]) -> Iterable[Sequence[object]]:
