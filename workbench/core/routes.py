@@ -105,6 +105,11 @@ def post(
     return Route("POST", path, permission, "plain", returns=returns, body=body, status=status, idempotent=idempotent)
 
 
+def patch(path: str, *, permission: str, returns: type[R], body: type[BaseModel]) -> Route[R]:
+    """Declare a plain PATCH: what its body leaves out stays as it is."""
+    return Route("PATCH", path, permission, "plain", returns=returns, body=body)
+
+
 def delete(path: str, *, permission: str) -> Route[None]:
     """Declare a plain DELETE, answered with 204."""
     return Route("DELETE", path, permission, "plain", returns=None, status=204)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 
 from sqlalchemy import select, update
@@ -13,6 +14,7 @@ from workbench.core.clock import utcnow
 from workbench.core.context import Context
 from workbench.core.errors import Invalid
 from workbench.core.ids import new_id
+from workbench.core.lineage import describes
 from workbench.core.schemas import Page, PageQuery
 from workbench.datasets import preview, schemas
 from workbench.datasets.encoding import SourceFile
@@ -129,6 +131,14 @@ def resolve(context: Context, ref: schemas.SplitRef) -> schemas.DataRef:
             f"The {ref.split} split of version {found.number} has no rows; upload the data with another test_fraction."
         )
     return reference(found, ref.split)
+
+
+@describes("dataset_version")
+def describe(session: Session, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Name dataset versions for a lineage."""
+    joined = select(DatasetVersion, Dataset.name).join(Dataset, Dataset.id == DatasetVersion.dataset_id)
+    rows = session.execute(joined.where(DatasetVersion.id.in_(list(ids))))
+    return {row.id: (f"{name} v{row.number}", f"{row.rows:,} rows") for row, name in rows}
 
 
 def find(session: Session, dataset_id: str) -> Dataset:

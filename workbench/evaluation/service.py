@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from workbench.core.clock import utcnow
 from workbench.core.context import Context
 from workbench.core.errors import Invalid, NotFound
 from workbench.core.ids import new_id
-from workbench.core.lineage import link
+from workbench.core.lineage import describes, link
 from workbench.core.schemas import Page, PageQuery, Ref
 from workbench.datasets import service as datasets
 from workbench.datasets.schemas import SplitRef
@@ -105,6 +106,19 @@ def samples(context: Context, evaluation_id: str, query: schemas.SamplesQuery) -
     files = [_read(home / score.samples_path, query.offset, query.limit) for score in scores]
     items = [_row(scores, side_by_side) for side_by_side in zip(*files, strict=True)]
     return schemas.SamplesPage(items=items, offset=query.offset, total=scores[0].rows)
+
+
+@describes("evaluation")
+def describe(session: Session, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Name evaluations for a lineage: by their verdict and the best score."""
+    rows = session.scalars(select(Evaluation).where(Evaluation.id.in_(list(ids))))
+    return {row.id: _label(_record(row)) for row in rows}
+
+
+def _label(evaluation: schemas.Evaluation) -> tuple[str, str]:
+    scores = ", ".join(f"{score.role} {score.exact_match:.3f}" for score in evaluation.scores)
+    verdict = evaluation.comparison.verdict if evaluation.comparison is not None else ""
+    return f"Evaluation on {evaluation.data.split}", f"exact match {scores}" + (f": {verdict}" if verdict else "")
 
 
 def _row(scores: list[schemas.ModelScore], side_by_side: tuple[schemas.Sample, ...]) -> schemas.SampleRow:

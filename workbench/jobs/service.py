@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from workbench.core.clock import utcnow
 from workbench.core.context import Context
 from workbench.core.errors import Conflict, NotFound
 from workbench.core.ids import new_id
+from workbench.core.lineage import describes
 from workbench.core.schemas import Health, Page
 from workbench.jobs import schemas
 from workbench.jobs.files import AttemptFolder
@@ -184,6 +185,13 @@ def find(session: Session, job_id: str) -> Job:
     if job is None:
         raise JobNotFound(f"There is no job {job_id}.")
     return job
+
+
+@describes("job")
+def describe(session: Session, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Name jobs for a lineage."""
+    rows = session.scalars(select(Job).where(Job.id.in_(list(ids))))
+    return {row.id: (row.title, row.state) for row in rows}
 
 
 def record(job: Job) -> schemas.Job:

@@ -13,6 +13,7 @@ from workbench.jobs import service as jobs
 from workbench.jobs.agent import capacity
 from workbench.jobs.schemas import Job
 from workbench.registry import service as registry
+from workbench.registry.facts import read_facts
 from workbench.training import precheck
 from workbench.training.schemas import BaseModelRef, TrainingJob, TrainingSpec
 
@@ -53,6 +54,7 @@ def publish(context: Context, job: Job, attempt_id: str, result: dict[str, Any])
         parent_id=base.id,
         job_id=job.id,
         result={"weights_sha256": result["weights_sha256"], "record": record},
+        facts=read_facts(context.settings.home / result["model_path"]),
     )
     target = Ref(kind="model_version", id=version.id)
     link(session, Ref(kind="model_version", id=base.id), target, "base")
