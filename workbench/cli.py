@@ -39,6 +39,18 @@ def lab(
 
 
 @app.command()
+def dashboards(
+    home: HomeOption = None,
+    port: PortOption = 8866,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """Publish the home's dashboards to reviewers, by Voilà; a server of the home must be running."""
+    from workbench import launch
+
+    launch.dashboards(settings_for(home), port, browser)
+
+
+@app.command()
 def agent(home: HomeOption = None) -> None:
     """Run the agent, which plans the queue and runs its jobs, in the foreground."""
     from workbench import launch

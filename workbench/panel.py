@@ -1,13 +1,13 @@
-"""The main job on one page: data, training, the live run, the comparison."""
+"""Every panel by its name, and the main job on one page: data, training, the live run, the comparison."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import ipywidgets
 
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import NotFound, WorkbenchError
 from workbench.core.texts import Language, preferred_language, text
 from workbench.core.widgets.heading import Heading
 from workbench.datasets import routes as datasets_routes
@@ -17,13 +17,36 @@ from workbench.evaluation.client import Evaluation
 from workbench.evaluation.panel import ComparisonPanel
 from workbench.evaluation.schemas import EvaluationSpec
 from workbench.jobs.schemas import Job
+from workbench.registry.panel import ModelsPanel
 from workbench.training.client import Run
+from workbench.training.overview import RunsPanel
 from workbench.training.panel import RunPanel, TrainPanel
 
 if TYPE_CHECKING:
     from workbench.session import Workbench
 
 SUGGESTED_MODELS = 50
+
+
+class UnknownPanel(NotFound):
+    """There is no such panel."""
+
+    code = "panel.not_found"
+
+
+def panel(wb: Workbench, name: str) -> ipywidgets.DOMWidget:
+    """Make a panel by its name; who may not write gets it without buttons. Raises `UnknownPanel`."""
+    panels: dict[str, Callable[[], ipywidgets.DOMWidget]] = {
+        "main": lambda: MainPanel(wb),
+        "data": lambda: DatasetPanel(wb.datasets),
+        "train": lambda: _train(wb),
+        "runs": lambda: RunsPanel(wb.runs.list, wb.runs.__getitem__, can_write=wb.may("jobs:write")),
+        "comparisons": lambda: ipywidgets.VBox(),
+        "models": lambda: ModelsPanel(wb.models, can_write=wb.may("models:write")),
+    }
+    if name not in panels:
+        raise UnknownPanel(f"There is no panel “{name}”; choose one of {', '.join(panels)}.")
+    return panels[name]()
 
 
 class MainPanel(ipywidgets.VBox):  # type: ignore[misc]
@@ -97,6 +120,24 @@ class MainPanel(ipywidgets.VBox):  # type: ignore[misc]
 
     def _text(self, key: str) -> str:
         return text(key, self.language)
+
+
+def _train(wb: Workbench) -> ipywidgets.DOMWidget:
+    """Return the training form over all datasets, which shows below it the run that it starts."""
+    box = ipywidgets.VBox()
+
+    def started(run: Run) -> None:
+        watched = box.children[1:]
+        box.children = [form, RunPanel(run)]
+        for panel in watched:
+            panel.close()
+
+    form = TrainPanel(wb.train, bases=_bases(wb), on_start=started)
+    for dataset in reversed(wb.datasets.list()):
+        form.offer(dataset)
+    box.children = [form]
+    box.add_class("wb-panel")
+    return box
 
 
 def _bases(wb: Workbench) -> Sequence[tuple[str, str]]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import uuid
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from workbench.accounts import routes as accounts_routes
+from workbench.accounts.schemas import Me
 from workbench.core.errors import Unauthenticated, invalid_input
 from workbench.core.http import HTTP
 from workbench.core.schemas import Health
@@ -24,7 +27,7 @@ from workbench.training.client import Run
 from workbench.training.schemas import TrainingSpec
 
 if TYPE_CHECKING:
-    from workbench.panel import MainPanel
+    from ipywidgets import DOMWidget
 
 
 class NoServer(Unauthenticated):
@@ -99,11 +102,20 @@ class Workbench:
         """Return the server's state."""
         return self.http.call(jobs_routes.health)
 
-    def panel(self) -> MainPanel:
-        """Show the main job: data, training, the live run, the comparison."""
-        from workbench.panel import MainPanel
+    @cached_property
+    def me(self) -> Me:
+        """Who this connection stands for, and what it may do."""
+        return self.http.call(accounts_routes.me)
 
-        return MainPanel(self)
+    def may(self, permission: str) -> bool:
+        """Tell whether this connection has a permission, such as `jobs:write`."""
+        return permission in self.me.permissions
+
+    def panel(self, name: str = "main") -> DOMWidget:
+        """Show a panel: the whole main job, or one of data, train, runs, comparisons and models."""
+        from workbench.panel import panel
+
+        return panel(self, name)
 
     def close(self) -> None:
         """Close the connection; every handle made from it ends with it."""

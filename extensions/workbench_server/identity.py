@@ -54,11 +54,11 @@ class WorkbenchIdentityProvider(PasswordIdentityProvider):
         if not token:
             return None
         if self.token and hmac.compare_digest(token.encode(), self.token.encode()):
-            return _user(service.owner())
+            return user_of(service.owner())
         if handler.get_query_argument("token", ""):
             return None  # kernel and job tokens live long: they never travel in a URL
         principal = await asyncio.to_thread(self._verify, token)
-        return _user(principal) if principal is not None else None
+        return user_of(principal) if principal is not None else None
 
     def user_to_cookie(self, user: User) -> str:
         """Serialize the owner, the only one who gets a cookie."""
@@ -67,7 +67,7 @@ class WorkbenchIdentityProvider(PasswordIdentityProvider):
     def user_from_cookie(self, cookie_value: str) -> User | None:
         """Return the owner for a cookie that this server signed."""
         owner = service.owner()
-        return _user(owner) if json.loads(cookie_value).get("username") == owner.id else None
+        return user_of(owner) if json.loads(cookie_value).get("username") == owner.id else None
 
     def set_login_cookie(self, handler: web.RequestHandler, user: User) -> None:
         """Give the owner's browser a cookie; never a script, and never the holder of a lesser token."""
@@ -77,11 +77,11 @@ class WorkbenchIdentityProvider(PasswordIdentityProvider):
 
     def user_for_token(self, token: str) -> User:
         """Return the user who typed Jupyter's token into the login form."""
-        return _user(service.owner())
+        return user_of(service.owner())
 
     def generate_anonymous_user(self, handler: web.RequestHandler) -> User:
         """Return the owner: Jupyter calls this for a typed password."""
-        return _user(service.owner())
+        return user_of(service.owner())
 
     @property
     def auth_enabled(self) -> bool:
@@ -106,7 +106,8 @@ class WorkbenchAuthorizer(Authorizer):
         return "kernels:use" in getattr(user, "permissions", frozenset())
 
 
-def _user(principal: Principal) -> WorkbenchUser:
+def user_of(principal: Principal) -> WorkbenchUser:
+    """Return a principal as the user that Jupyter asks for."""
     return WorkbenchUser(
         username=principal.id,
         name=principal.name,

@@ -17,7 +17,7 @@ from workbench.core.context import Principal
 from workbench.core.ids import new_id
 
 TOKEN_PREFIX = "wbk_"  # noqa: S105 - marks our tokens in logs and secret scanners
-Holder = Literal["kernel", "job"]
+Holder = Literal["kernel", "job", "dashboard"]
 
 
 def owner() -> Principal:

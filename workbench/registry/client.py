@@ -51,25 +51,26 @@ class ModelVersion:
         """Return what this version came from and what came from it."""
         return self.http.call(routes.lineage, version_id=self.id)
 
+    def change(self, **changes: Any) -> ModelVersion:
+        """Replace the `notes` or `aliases` and return the version with them; raises pydantic's `ValidationError`."""
+        body = VersionUpdate.model_validate(changes)
+        return ModelVersion(self.http, self.http.call(routes.update, body=body, version_id=self.id))
+
     def note(self, text: str) -> ModelVersion:
         """Replace the notes and return the version with them."""
-        return self._update(notes=text)
+        return self.change(notes=text)
 
     def alias(self, *names: str) -> ModelVersion:
         """Let more aliases point here, wherever they pointed before: `version.alias("champion")`."""
-        return self._update(aliases=sorted({*self.record.aliases, *names}))
+        return self.change(aliases=sorted({*self.record.aliases, *names}))
 
     def unalias(self, *names: str) -> ModelVersion:
         """Take aliases away from this version."""
-        return self._update(aliases=sorted({*self.record.aliases} - {*names}))
+        return self.change(aliases=sorted({*self.record.aliases} - {*names}))
 
     def dict(self) -> dict[str, Any]:
         """Return the record as plain data."""
         return self.record.model_dump(mode="json")
-
-    def _update(self, **changes: Any) -> ModelVersion:
-        body = VersionUpdate.model_validate(changes)
-        return ModelVersion(self.http, self.http.call(routes.update, body=body, version_id=self.id))
 
     def __repr__(self) -> str:
         aliases = "".join(f" @{name}" for name in self.record.aliases)
@@ -89,7 +90,7 @@ class ModelVersion:
 
 
 class Models:
-    """`wb.models`: the registry; `wb.models["support"]` is a newest version, `["support@champion"]` that of an alias."""
+    """`wb.models`: the registry; `["support"]` is a newest version, `["support@champion"]` that of an alias."""
 
     def __init__(self, http: HTTP) -> None:
         self._http = http

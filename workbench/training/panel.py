@@ -118,11 +118,18 @@ class TrainPanel(ipywidgets.VBox):  # type: ignore[misc]
 class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
     """Shows a run live. It belongs to no page: a reload, or a second view, shows the same.
 
+    Who may not write (`can_write`) gets no buttons.
+
     Two threads serve it: one reads the run's stream, one draws, at most every `REDRAW_INTERVAL`.
     """
 
     def __init__(
-        self, run: Run, *, on_end: Callable[[Job], None] | None = None, language: Language | None = None
+        self,
+        run: Run,
+        *,
+        on_end: Callable[[Job], None] | None = None,
+        can_write: bool = True,
+        language: Language | None = None,
     ) -> None:
         from workbench.core.widgets.chart import LiveChart
 
@@ -130,6 +137,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
         self.run = run
         self.series = Series()
         self._on_end = on_end
+        self._can_write = can_write
         self._job = run.job()
         self._seq = 0
         self._pace: deque[MetricMessage] = deque(maxlen=SPEED_WINDOW)
@@ -253,8 +261,8 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
             progress.state = job.state
             progress.reason = job.wait_reason or ""
             progress.error = job.error or ""
-            progress.can_cancel = job.state not in ENDED and not job.cancel_requested
-            progress.can_resume = job.state in ("failed", "cancelled")
+            progress.can_cancel = self._can_write and job.state not in ENDED and not job.cancel_requested
+            progress.can_resume = self._can_write and job.state in ("failed", "cancelled")
             progress.elapsed = self._elapsed()
             if self._pace:
                 progress.step, progress.total = self._pace[-1].step, self._pace[-1].total_steps

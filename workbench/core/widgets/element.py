@@ -19,9 +19,9 @@ def module(name: str) -> str:
     return "\n".join((FOLDER / file).read_text("utf8") for file in ("dom.js", f"{name}.js"))
 
 
-def style(name: str) -> str:
-    """Return a widget's style sheet, behind the colours that follow the theme."""
-    return "\n".join((FOLDER / file).read_text("utf8") for file in ("theme.css", f"{name}.css"))
+def style(*names: str) -> str:
+    """Return a widget's style sheets, behind the colours that follow the theme."""
+    return "\n".join((FOLDER / f"{name}.css").read_text("utf8") for name in ("theme", *names))
 
 
 def words(section: str, language: Language) -> dict[str, str]:
