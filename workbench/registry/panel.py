@@ -157,8 +157,8 @@ class ModelsPanel(ipywidgets.VBox):  # type: ignore[misc]
 
     def _own_fields(self) -> list[dict[str, Any]]:
         return [
-            {"name": "aliases", "label": self._text("aliases"), "kind": "text", "help": self._text("aliases_help")},
-            {"name": "notes", "label": self._text("notes"), "kind": "text", "wide": True},
+            {"name": name, "label": self._text(name), "kind": "text", "wide": True, "help": help_text}
+            for name, help_text in (("aliases", self._text("aliases_help")), ("notes", ""))
         ]
 
     def _text(self, key: str) -> str:

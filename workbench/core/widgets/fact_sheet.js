@@ -3,7 +3,7 @@ const render = ({ model, el }) => {
   const list = make("dl", {});
   el.append(list);
   return watch(model, ["facts"], () => {
-    list.replaceChildren(...model.get("facts").map(([name, value, code]) => make("div", {}, make("dt", {}, name), make("dd", {}, code ? make("code", {}, value) : value))));
+    list.replaceChildren(...model.get("facts").map(([name, value, code]) => make("div", { class: code ? "wb-wide" : null }, make("dt", {}, name), make("dd", {}, code ? make("code", {}, value) : value))));
     el.hidden = list.childElementCount === 0;
   });
 };
