@@ -67,7 +67,7 @@ class RunsPanel(ipywidgets.VBox):  # type: ignore[misc]
                 self.refresh()
                 self.heading.note = ""
             except WorkbenchError as error:
-                self.heading.note = error.detail
+                self.heading.note = self.heading.explained(error)
 
     def _show(self, run_id: str) -> None:
         if self.run is not None:

@@ -55,4 +55,4 @@ class Progress(Element):
         try:
             action()
         except WorkbenchError as error:
-            self.error = error.detail
+            self.error = self.explained(error)
