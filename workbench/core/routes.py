@@ -36,7 +36,7 @@ class Route(Generic[R]):
 
     method: Method
     path: str
-    #: `resource:action`, or None for a public route.
+    #: `resource:action`, or None for a route that every known caller may use.
     permission: str | None
     kind: Literal["plain", "socket", "upload"]
     returns: Any = None
