@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets
+from pydantic import ValidationError
 
-from workbench.core.errors import NotFound, WorkbenchError
+from workbench.core.errors import NotFound, WorkbenchError, invalid_input
 from workbench.core.texts import Language, preferred_language, text
 from workbench.core.widgets.heading import Heading
 from workbench.datasets import routes as datasets_routes
+from workbench.datasets.client import Split
 from workbench.datasets.panel import DatasetPanel
 from workbench.evaluation import routes as evaluation_routes
 from workbench.evaluation.client import Evaluation
@@ -18,9 +20,11 @@ from workbench.evaluation.panel import ComparisonPanel
 from workbench.evaluation.schemas import EvaluationSpec
 from workbench.jobs.schemas import Job
 from workbench.registry.panel import ModelsPanel
+from workbench.training import routes as training_routes
 from workbench.training.client import Run
 from workbench.training.overview import RunsPanel
 from workbench.training.panel import RunPanel, TrainPanel
+from workbench.training.schemas import Preview, PreviewQuery
 
 if TYPE_CHECKING:
     from workbench.session import Workbench
@@ -59,7 +63,9 @@ class MainPanel(ipywidgets.VBox):  # type: ignore[misc]
         self.language = language or preferred_language()
         self._wb = wb
         self.run: RunPanel | None = None
-        self.training = TrainPanel(wb.train, bases=_bases(wb), on_start=self._started, language=self.language)
+        self.training = TrainPanel(
+            wb.train, preview=_preview(wb), bases=_bases(wb), on_start=self._started, language=self.language
+        )
         self.watching = ipywidgets.VBox()
         self.comparison = ComparisonPanel(language=self.language)
         self.data = DatasetPanel(wb.datasets, on_choice=self.training.offer, language=self.language)
@@ -132,12 +138,26 @@ def _train(wb: Workbench) -> ipywidgets.DOMWidget:
         for panel in watched:
             panel.close()
 
-    form = TrainPanel(wb.train, bases=_bases(wb), on_start=started)
+    form = TrainPanel(wb.train, preview=_preview(wb), bases=_bases(wb), on_start=started)
     for dataset in reversed(wb.datasets.list()):
         form.offer(dataset)
     box.children = [form]
     box.add_class("wb-panel")
     return box
+
+
+def _preview(wb: Workbench) -> Callable[..., Preview]:
+    """Return the function that shows one row as a base model would see it."""
+
+    def preview(*, base: str, data: Split, offset: int, max_length: Any) -> Preview:
+        given = {"base": base, "offset": offset, "limit": 1, "max_length": max_length, **data.ref.model_dump()}
+        try:
+            query = PreviewQuery.model_validate(given)
+        except ValidationError as error:
+            raise invalid_input(error, "the preview") from error
+        return wb.http.call(training_routes.preview, query=query)
+
+    return preview
 
 
 def _bases(wb: Workbench) -> Sequence[tuple[str, str]]:

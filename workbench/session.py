@@ -24,7 +24,8 @@ from workbench.jobs.schemas import Job
 from workbench.registry.client import Models, ModelVersion
 from workbench.training import routes as training_routes
 from workbench.training.client import Run
-from workbench.training.schemas import TrainingSpec
+from workbench.training.rendering import RenderedRows
+from workbench.training.schemas import PreviewQuery, TrainingSpec
 
 if TYPE_CHECKING:
     from ipywidgets import DOMWidget
@@ -74,6 +75,12 @@ class Workbench:
             raise invalid_input(error, "the training spec") from error
         job = self.http.call(training_routes.submit, body=spec, idempotency_key=uuid.uuid4().hex)
         return Run(self.http, job.id)
+
+    def preview(self, *, base: str | ModelVersion, data: Split, limit: int = 3, max_length: int = 1024) -> RenderedRows:
+        """Show the first rows of `data` as tokens under the base's chat template; those that are trained are marked."""
+        named = base if isinstance(base, str) else base.id
+        query = PreviewQuery(base=named, limit=limit, max_length=max_length, **data.ref.model_dump())
+        return RenderedRows(self.http.call(training_routes.preview, query=query))
 
     def evaluate(
         self,

@@ -341,7 +341,7 @@ def answer(panel: DatasetPanel, **values: str) -> None:
 class TestDatasetPanel:
     def test_it_begins_with_what_to_do(self, datasets: Datasets) -> None:
         panel = DatasetPanel(datasets)
-        assert "Each row needs a prompt" in panel.heading.note
+        assert "prompts and completions, conversations" in panel.heading.note
         assert panel.grid not in panel.children
 
     def test_a_dropped_file_is_read_and_shown(self, datasets: Datasets, file: Callable[[str, str], Path]) -> None:
@@ -353,8 +353,12 @@ class TestDatasetPanel:
         assert "support, version 1: 60 rows" in panel.heading.note
         assert [dataset.name for dataset in chosen] == ["support"]
         assert panel.grid.total == 60
-        assert panel.grid._fetch(58, 5)[1] == {"row_id": 59, "prompt": "What is 59?", "completion": "59"} | {
-            "split": panel.grid._fetch(59, 1)[0]["split"]
+        assert panel.grid._fetch(58, 5)[1] == {
+            "row_id": 59,
+            "prompt": "What is 59?",
+            "completion": "59",
+            "rejected": None,
+            "split": panel.grid._fetch(59, 1)[0]["split"],
         }
 
     def test_one_side_can_be_shown(self, datasets: Datasets, file: Callable[[str, str], Path]) -> None:
@@ -377,13 +381,34 @@ class TestDatasetPanel:
         drop(panel, file("abc.csv", UNSURE))
         assert panel.question in panel.children
         assert "Cannot tell which column" in panel.question.notice
-        assert [field["name"] for field in panel.question.fields] == ["prompt", "completion"]
+        assert [field["name"] for field in panel.question.fields] == [
+            *("format", "prompt", "completion", "input", "system"),
+        ]
         answer(panel, prompt="b", completion="nothing")
         assert 'has no column "nothing"' in panel.question.notice
         answer(panel, prompt="b", completion="c")
         assert panel.dataset is not None
         assert panel.dataset.version.mapping == ColumnMapping(prompt="b", completion="c")
         assert panel.question not in panel.children
+
+    def test_another_format_asks_for_other_columns(self, datasets: Datasets, file: Callable[[str, str], Path]) -> None:
+        panel = DatasetPanel(datasets)
+        drop(panel, file("abc.csv", UNSURE))
+        panel.question.values = {"format": "preference", "prompt": "", "completion": ""}
+        assert [field["name"] for field in panel.question.fields] == [
+            "format",
+            "chosen",
+            "rejected",
+            "prompt",
+            "system",
+        ]
+        answer(panel, format="preference", chosen="b", rejected="c", prompt="a", system="")
+        assert panel.dataset is not None
+        assert panel.dataset.version.mapping.format == "preference"
+        assert [column["key"] for column in panel.grid.columns] == [
+            *("row_id", "split", "prompt", "completion", "rejected"),
+        ]
+        assert panel.grid._fetch(0, 1)[0]["rejected"] == "three 0"
 
     def test_a_name_that_is_taken_becomes_a_new_version(
         self, datasets: Datasets, file: Callable[[str, str], Path]

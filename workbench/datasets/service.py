@@ -63,8 +63,7 @@ def create(context: Context, path: Path, query: schemas.DatasetUpload) -> schema
         context.settings.home,
         SourceFile(path, query.filename),
         Drawing(query.test_fraction, query.split_seed),
-        prompt=query.prompt,
-        completion=query.completion,
+        query,
     )
     dataset = Dataset(id=new_id("ds"), owner_id=context.user.id, name=name, head_version_id=new_id("dsv"))
     dataset.created_at = utcnow()
@@ -86,8 +85,7 @@ def add_version(context: Context, dataset_id: str, path: Path, query: schemas.Ve
         context.settings.home,
         SourceFile(path, query.filename),
         Drawing(query.test_fraction, query.split_seed),
-        prompt=query.prompt,
-        completion=query.completion,
+        query,
     )
     dataset = find(context.session, dataset_id)
     parent = find_version(context.session, query.parent)
@@ -217,7 +215,7 @@ def _version(
         size_bytes=content.size_bytes,
         manifest=seal(context.settings.home, content, None if parent is None else parent.manifest),
         content_hash=content.content_hash,
-        mapping=content.mapping.model_dump(),
+        mapping=content.mapping.model_dump(exclude_none=True),
         test_fraction=content.drawing.test_fraction,
         split_seed=content.drawing.seed,
         columns=[column.model_dump() for column in content.columns],
@@ -230,9 +228,10 @@ def _version(
 def _refuse_equal(dataset: Dataset, parent: DatasetVersion, content: Content) -> None:
     if parent.dataset_id != dataset.id:
         raise VersionNotFound(f'The dataset "{dataset.name}" has no version {parent.id}.')
-    before = (parent.content_hash, parent.mapping, parent.test_fraction, parent.split_seed)
+    mapping = schemas.ColumnMapping.model_validate(parent.mapping)
+    before = (parent.content_hash, mapping, parent.test_fraction, parent.split_seed)
     drawing = content.drawing
-    if before == (content.content_hash, content.mapping.model_dump(), drawing.test_fraction, drawing.seed):
+    if before == (content.content_hash, content.mapping, drawing.test_fraction, drawing.seed):
         raise NothingChanged(f'The file holds what version {parent.number} of "{dataset.name}" already holds.')
 
 

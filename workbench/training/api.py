@@ -5,7 +5,13 @@ from __future__ import annotations
 from workbench.core.context import Context
 from workbench.jobs.schemas import Job
 from workbench.training import routes, service
-from workbench.training.schemas import TrainingSpec
+from workbench.training.schemas import Preview, PreviewQuery, TrainingSpec
+
+
+@routes.preview.handler
+def preview(context: Context, query: PreviewQuery) -> Preview:
+    """Show rows as tokens under a base model's chat template, and which of them are trained."""
+    return service.preview(context, query)
 
 
 @routes.submit.check

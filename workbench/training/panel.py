@@ -20,9 +20,11 @@ from workbench.core.widgets.heading import Heading
 from workbench.core.widgets.log_view import LogView
 from workbench.core.widgets.progress import Progress
 from workbench.core.widgets.series import Series
+from workbench.core.widgets.token_view import TokenRow, TokenView
 from workbench.datasets.client import Dataset
 from workbench.jobs.schemas import ENDED, Job, Message, MetricMessage, ResumedMessage, StateMessage
 from workbench.training.client import Run
+from workbench.training.schemas import Preview
 
 REDRAW_INTERVAL = 0.25  # seconds
 QUIET_INTERVAL = 1.0  # seconds between two looks when no message comes
@@ -46,12 +48,16 @@ FIRST_METRIC = "loss"
 
 
 class TrainPanel(ipywidgets.VBox):  # type: ignore[misc]
-    """Asks what to train and starts it: `train` is `Workbench.train`; `on_start(run)` hears of the new run."""
+    """Asks what to train and starts it: `train` is `Workbench.train`; `on_start(run)` hears of the new run.
+
+    `preview` returns rows as the chosen base would see them, for `base`, `data`, `offset` and `max_length`.
+    """
 
     def __init__(
         self,
         train: Callable[..., Run],
         *,
+        preview: Callable[..., Preview] | None = None,
         bases: Sequence[tuple[str, str]] = (),
         on_start: Callable[[Run], None] | None = None,
         language: Language | None = None,
@@ -66,7 +72,10 @@ class TrainPanel(ipywidgets.VBox):  # type: ignore[misc]
         values = {"base": base, "adapter": "full", "scheduler": "linear"}
         self.form = Form(self._fields(), self._start, action=self._text("start"), values=values, language=self.language)
         self.form.locked = True
-        super().__init__([self.heading, self.form])
+        self._preview = preview
+        self.tokens = TokenView(self._row, language=self.language)
+        self.tokens.locked = True
+        super().__init__([self.heading, self.form, *([self.tokens] if preview is not None else [])])
         self.add_class("wb-panel")
 
     def offer(self, dataset: Dataset) -> None:
@@ -76,7 +85,8 @@ class TrainPanel(ipywidgets.VBox):  # type: ignore[misc]
         }
         self.form.fields = self._fields()
         self.form.values = {**self.form.values, "data": dataset.id}
-        self.form.locked = False
+        self.form.locked = self.tokens.locked = False
+        self.tokens.is_open = False
         self.heading.note = ""
 
     def _start(self, values: Values) -> None:
@@ -89,6 +99,22 @@ class TrainPanel(ipywidgets.VBox):  # type: ignore[misc]
         run = self._train(base=base, data=dataset["train"], adapter=adapter, scheduler=scheduler, **given)
         if self._on_start is not None:
             self._on_start(run)
+
+    def _row(self, place: int) -> TokenRow:
+        """Return one training row under the template of the base that stands in the form."""
+        assert self._preview is not None
+        values = self.form.values
+        dataset, base = self._datasets[values["data"]], values.get("base", "").strip()
+        if not base:
+            raise Invalid(self._text("base_missing"))
+        length = _number(values.get("max_length", "").strip() or PLACEHOLDERS["max_length"])
+        found = self._preview(base=base, data=dataset["train"], offset=place, max_length=length)
+        row = found.items[0]
+        counts = {"tokens": row.tokens, "trained": row.trained_tokens, "cut": row.cut_tokens}
+        facts = self._text("tokens", template=found.template, **{name: f"{count:,}" for name, count in counts.items()})
+        if row.untrained_turns:
+            facts += " " + self._text("untrained_turns", turns=row.untrained_turns)
+        return TokenRow([(span.text, span.trained) for span in row.spans], found.total, facts)
 
     def _fields(self) -> list[dict[str, Any]]:
         datasets = [(key, self._dataset_label(dataset)) for key, dataset in self._datasets.items()]
