@@ -14,12 +14,14 @@ PERMISSIONS = {
     "jobs:write": "submit, cancel and resume jobs",
     "models:read": "see models, their versions and lineage",
     "evaluations:read": "see evaluations and their samples",
+    "notebooks:run": "run notebooks as jobs, which is a shell on the server",
+    "tokens:write": "make, list and revoke one's personal tokens",
     "kernels:use": "run kernels and terminals, which is a shell on the server",
 }
 READ = frozenset(name for name in PERMISSIONS if name.endswith(":read"))
 ROLES: dict[Role, frozenset[str]] = {
     "reviewer": READ,
-    "program": READ | {"datasets:write", "jobs:write"},
-    "researcher": READ | {"datasets:write", "jobs:write", "kernels:use"},
+    "program": READ | {"datasets:write", "jobs:write", "notebooks:run"},
+    "researcher": READ | {"datasets:write", "jobs:write", "notebooks:run", "tokens:write", "kernels:use"},
     "admin": frozenset(PERMISSIONS),
 }
