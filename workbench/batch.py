@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 import workbench
-from workbench.core.errors import Invalid, NotFound, RemoteError
+from workbench.core.errors import Conflict, Invalid, NotFound, RemoteError
 from workbench.jobs import signature
 from workbench.jobs.client import JobFailed, JobHandle
 from workbench.jobs.schemas import Message, MetricMessage
@@ -28,6 +28,12 @@ class UnreadableNotebook(Invalid):
     """The notebook cannot be read."""
 
     code = "batch.unreadable"
+
+
+class AlreadyUploaded(Conflict):
+    """You already have a dataset of this name."""
+
+    code = "batch.already_uploaded"
 
 
 class BadOption(Invalid):
@@ -54,7 +60,7 @@ def run(notebook: Path, given: Sequence[tuple[str, str]], output: Path | None, *
         job = wb.jobs.run_notebook(content, values, title=notebook.stem[:200])
         report: dict[str, Any] = {"job": job.id}
         if wait:
-            target = output or notebook.with_name(f"{notebook.stem}.{job.id}.ipynb")
+            target = output or Path(f"{notebook.stem}.{job.id}.ipynb")
             _follow(job, target, console)
             report |= {"notebook": str(target), "result": signature.result(read(target))}
     finally:
@@ -84,6 +90,7 @@ def read(path: Path) -> dict[str, Any]:
     """Read a notebook's JSON."""
     try:
         content = json.loads(path.read_bytes())
+        json.dumps(content, ensure_ascii=False).encode()
         if isinstance(content["cells"], list):
             return dict(content)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -99,15 +106,28 @@ def send_file(
 ) -> dict[str, signature.Value]:
     """Upload the local file that `data` names, because the job runs on the server; return the values to send."""
     data = values.get(DATA)
-    if not isinstance(data, str) or not Path(data).expanduser().is_file():
+    if not isinstance(data, str) or not _is_file(data):
         return dict(values)
     names = {one.name for one in known}
     options: dict[str, Any] = {"name": values.get("dataset_name")}
     if "test_fraction" in names and values.get("test_fraction") is not None:
         options["test_fraction"] = values["test_fraction"]
-    dataset = wb.datasets.upload(data, **options)
+    try:
+        dataset = wb.datasets.upload(data, **options)
+    except RemoteError as error:
+        if error.remote.code != "dataset.name_taken":
+            raise
+        message = f"{error.detail.rstrip('.')}; give its name as {DATA} to use it, or another dataset_name."
+        raise AlreadyUploaded(message) from error
     console.print(Text(f"Uploaded {data} as the dataset “{dataset.name}”: {dataset.reading}"))
     return {**values, DATA: dataset.name}
+
+
+def _is_file(data: str) -> bool:
+    try:
+        return Path(data).expanduser().is_file()
+    except (OSError, RuntimeError):  # too long for a path, or the home of an unknown user: it names no file
+        return False
 
 
 def _once(given: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -196,9 +196,9 @@ def record(job: Job) -> schemas.Job:
 
 def _link_to_its_starter(context: Context, job: Job) -> None:
     holder = context.user.holder
-    if holder is not None and holder.kind == "job":
-        starter = context.session.get_one(Attempt, holder.id).job_id
-        link(context.session, Ref(kind="job", id=starter), Ref(kind="job", id=job.id), STARTED)
+    starter = context.session.get(Attempt, holder.id) if holder is not None and holder.kind == "job" else None
+    if starter is not None:
+        link(context.session, Ref(kind="job", id=starter.job_id), Ref(kind="job", id=job.id), STARTED)
 
 
 def _metric(row: Metric) -> schemas.MetricMessage:

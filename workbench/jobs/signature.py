@@ -171,11 +171,15 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def _text(text: str) -> str | None:
+    return text if text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text) else None
+
+
 _READERS: dict[type, Any] = {
     type(None): lambda text: None,
     bool: lambda text: WORDS.get(text.lower()),
     int: _whole,
     float: _number,
-    str: str,
+    str: _text,
 }
 _ORDER = list(_READERS)
