@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.evaluation import service as evaluation
+from workbench.jobs import notebooks
 from workbench.jobs.executor import GRACE
 from workbench.jobs.runner import Kind
 from workbench.training import service as training
@@ -22,7 +23,12 @@ def _evaluate(spec: dict[str, Any], folder: Path) -> list[str]:
     return [sys.executable, "-m", "workbench.evaluation.run", str(folder)]
 
 
+def _notebook(spec: dict[str, Any], folder: Path) -> list[str]:
+    return [sys.executable, "-m", "workbench.jobs.run", str(folder)]
+
+
 KINDS = {
     "train": Kind(argv=_train, publish=training.publish),
     "evaluate": Kind(argv=_evaluate, publish=evaluation.publish),
+    notebooks.KIND: Kind(argv=_notebook, publish=notebooks.publish),
 }

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from workbench import credentials
 from workbench.accounts import routes as accounts_routes
+from workbench.accounts.client import Tokens
 from workbench.accounts.schemas import Me
 from workbench.core.errors import Unauthenticated, invalid_input
 from workbench.core.http import HTTP
@@ -60,6 +62,7 @@ class Workbench:
         self.models = Models(http)
         self.jobs = Jobs(http)
         self.runs = Runs(http)
+        self.tokens = Tokens(http)
 
     def train(
         self, *, base: str | ModelVersion, data: Split, method: str = "sft", adapter: str | None = None, **options: Any
@@ -133,15 +136,17 @@ class Workbench:
 
 
 def connect(url: str | None = None, token: str | None = None) -> Workbench:
-    """Connect to the workbench server: by the arguments, or by what the server gave this kernel.
+    """Connect to the workbench server: by the arguments, by the environment (a kernel's says it), or by the login.
 
-    Raises `NoServer` when neither says where it is.
+    Raises `NoServer` when none of them says where it is.
     """
     url = url or os.environ.get("WORKBENCH_URL")
     token = token or os.environ.get("WORKBENCH_TOKEN")
+    if not url and not token and (stored := credentials.load()) is not None:
+        url, token = stored.url, stored.token
     if not url or not token:
         raise NoServer(
-            "No workbench server is known here: run this in a notebook that `workbench lab` opened,"
-            " give connect() the server's url and token, or set WORKBENCH_URL and WORKBENCH_TOKEN."
+            "No workbench server is known here: run this in a notebook that `workbench lab` opened, give connect()"
+            " the server's url and token, set WORKBENCH_URL and WORKBENCH_TOKEN, or run `workbench login` once."
         )
     return Workbench(HTTP(url, token))

@@ -16,6 +16,7 @@ from tornado import web
 from workbench.accounts import service
 from workbench.core.context import Principal
 from workbench.core.database import Database
+from workbench.core.schemas import Ref
 
 
 @dataclass
@@ -23,10 +24,11 @@ class WorkbenchUser(User):
     """A Jupyter user that carries the permissions of its credential."""
 
     permissions: frozenset[str] = frozenset()
+    holder: Ref | None = None
 
     def principal(self) -> Principal:
         """Return the caller as the services know it."""
-        return Principal(self.username, self.display_name, self.permissions)
+        return Principal(self.username, self.display_name, self.permissions, self.holder)
 
 
 class OwnHandler:
@@ -34,7 +36,7 @@ class OwnHandler:
 
 
 class WorkbenchIdentityProvider(PasswordIdentityProvider):
-    """Takes Jupyter's own token or password (= the owner) and our kernel and job tokens."""
+    """Takes Jupyter's own token or password (= the owner) and our kernel, job and personal tokens."""
 
     #: Set by the extension before the first request.
     database: Database
@@ -56,7 +58,7 @@ class WorkbenchIdentityProvider(PasswordIdentityProvider):
         if self.token and hmac.compare_digest(token.encode(), self.token.encode()):
             return user_of(service.owner())
         if handler.get_query_argument("token", ""):
-            return None  # kernel and job tokens live long: they never travel in a URL
+            return None  # our tokens live long: they never travel in a URL
         principal = await asyncio.to_thread(self._verify, token)
         return user_of(principal) if principal is not None else None
 
@@ -95,7 +97,12 @@ class WorkbenchIdentityProvider(PasswordIdentityProvider):
 
     def _verify(self, token: str) -> Principal | None:
         with self.database.read() as session:
-            return service.verify(session, token)
+            principal = service.verify(session, token)
+            news = principal is not None and service.use_is_news(session, principal)
+        if principal is not None and news:
+            with self.database.write() as session:
+                service.note_use(session, principal)
+        return principal
 
 
 class WorkbenchAuthorizer(Authorizer):
@@ -114,4 +121,5 @@ def user_of(principal: Principal) -> WorkbenchUser:
         display_name=principal.name,
         initials=principal.name[:2].upper(),
         permissions=principal.permissions,
+        holder=principal.holder,
     )

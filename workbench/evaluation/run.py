@@ -23,9 +23,9 @@ from workbench.evaluation.schemas import (
     TemplateRecord,
 )
 from workbench.inference.weights import weights_sha256
-from workbench.training.attempt import Attempt, StopRequest, leave, run_worker
+from workbench.jobs.attempt import Attempt, StopRequest, leave, run_worker
+from workbench.jobs.metrics import MetricsWriter
 from workbench.training.checkpoints import file_sha256
-from workbench.training.metrics import MetricsWriter
 
 if TYPE_CHECKING:
     from workbench.evaluation.answering import Question

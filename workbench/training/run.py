@@ -15,9 +15,9 @@ from workbench.core.errors import WorkbenchError
 from workbench.datasets.materialise import materialise, read
 from workbench.inference.template import ChatTemplate
 from workbench.inference.weights import tensors, weights_sha256
+from workbench.jobs.attempt import Attempt, Stopped, StopRequest, leave, run_worker
+from workbench.jobs.metrics import MetricsWriter
 from workbench.training import checkpoints, faults
-from workbench.training.attempt import Attempt, Stopped, StopRequest, leave, run_worker
-from workbench.training.metrics import MetricsWriter
 from workbench.training.rows import TokenisedRows, ensure_trainable
 from workbench.training.schemas import TrainingJob
 

@@ -9,7 +9,7 @@ import pytest
 from workbench.accounts.roles import PERMISSIONS, ROLES, Role
 from workbench.core.routes import ROUTES
 
-for name in ("jobs", "registry", "datasets", "training", "evaluation"):
+for name in ("accounts", "jobs", "registry", "datasets", "training", "evaluation"):
     importlib.import_module(f"workbench.{name}.routes")
 
 
