@@ -11,13 +11,10 @@ from pydantic import ValidationError
 from workbench.core.errors import NotFound, WorkbenchError, invalid_input
 from workbench.core.texts import Language, preferred_language, text
 from workbench.core.widgets.heading import Heading
-from workbench.datasets import routes as datasets_routes
 from workbench.datasets.client import Split
 from workbench.datasets.panel import DatasetPanel
-from workbench.evaluation import routes as evaluation_routes
 from workbench.evaluation.client import Evaluation
-from workbench.evaluation.panel import ComparisonPanel
-from workbench.evaluation.schemas import EvaluationSpec
+from workbench.evaluation.panel import ComparisonPanel, ComparisonsPanel
 from workbench.jobs.schemas import Job
 from workbench.registry.panel import ModelsPanel
 from workbench.training import routes as training_routes
@@ -45,7 +42,7 @@ def panel(wb: Workbench, name: str) -> ipywidgets.DOMWidget:
         "data": lambda: DatasetPanel(wb.datasets),
         "train": lambda: _train(wb),
         "runs": lambda: RunsPanel(wb.runs.list, wb.runs.__getitem__, can_write=wb.may("jobs:write")),
-        "comparisons": lambda: ipywidgets.VBox(),
+        "comparisons": lambda: ComparisonsPanel(wb.http, can_write=wb.may("jobs:write")),
         "models": lambda: ModelsPanel(wb.models, can_write=wb.may("models:write")),
     }
     if name not in panels:
@@ -96,33 +93,15 @@ class MainPanel(ipywidgets.VBox):  # type: ignore[misc]
         self.watching.children = [self._watch_heading, self.run]
 
     def _ended(self, job: Job) -> None:
-        if job.state != "succeeded":
+        if job.outcome is None:
+            return
+        if "evaluation_job_id" not in job.outcome:
+            self.comparison.note(self._text("eval.not_compared"))
             return
         try:
-            self._compare_with_base(job)
+            self.comparison.show(Evaluation(self._wb.http, str(job.outcome["evaluation_job_id"])))
         except WorkbenchError as error:
-            self.comparison.note(error.detail)
-
-    def _compare_with_base(self, job: Job) -> None:
-        assert job.outcome is not None
-        tuned = str(job.outcome["model_version_id"])
-        known = next((each for each in self._wb.jobs.list(kind="evaluate") if _scores(each, tuned)), None)
-        evaluation_id = known.id if known is not None else self._evaluate(job, tuned)
-        if evaluation_id is None:
-            self.comparison.note(self._text("eval.no_rows"))
-        else:
-            self.comparison.show(Evaluation(self._wb.http, evaluation_id))
-
-    def _evaluate(self, job: Job, tuned: str) -> str | None:
-        """Score the run's model beside its base; the key makes panels in two windows ask for the same evaluation."""
-        version_id = str(job.spec["data"]["version_id"])
-        if self._wb.http.call(datasets_routes.version, version_id=version_id).test_rows == 0:
-            return None
-        spec = EvaluationSpec.model_validate(
-            {"data": {"version_id": version_id, "split": "test"}, "baseline": job.spec["base"]["version_id"]}
-        )
-        key = f"compare-{tuned}"
-        return self._wb.http.call(evaluation_routes.submit, body=spec, idempotency_key=key, model_id=tuned).id
+            self.comparison.note(self.comparison.heading.explained(error))
 
     def _text(self, key: str) -> str:
         return text(key, self.language)
@@ -168,7 +147,3 @@ def _bases(wb: Workbench) -> Sequence[tuple[str, str]]:
         (version.path if version.kind == "base" else version.id, f"{version.model_name} v{version.number}")
         for version in versions
     ]
-
-
-def _scores(job: Job, version_id: str) -> bool:
-    return any((model["role"], model["version_id"]) == ("tuned", version_id) for model in job.spec["models"])

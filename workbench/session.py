@@ -13,7 +13,7 @@ from workbench import credentials
 from workbench.accounts import routes as accounts_routes
 from workbench.accounts.client import Tokens
 from workbench.accounts.schemas import Me
-from workbench.core.errors import Unauthenticated, invalid_input
+from workbench.core.errors import Conflict, Unauthenticated, invalid_input
 from workbench.core.http import HTTP
 from workbench.core.schemas import Health
 from workbench.datasets.client import Datasets, Split
@@ -37,6 +37,12 @@ class NoServer(Unauthenticated):
     """No workbench server is known here."""
 
     code = "server.unknown"
+
+
+class NotCompared(Conflict):
+    """The run has not been compared with its base."""
+
+    code = "run.not_compared"
 
 
 class Runs:
@@ -107,6 +113,21 @@ class Workbench:
         job = self.http.call(evaluation_routes.submit, body=spec, idempotency_key=key, model_id=model.id)
         evaluation = Evaluation(self.http, job.id)
         return evaluation.wait() if wait else evaluation
+
+    def comparison(self, run: Run) -> Evaluation:
+        """Return the comparison with its base that a run was followed by; waits for nothing.
+
+        Raises `NotCompared` when there is none.
+        """
+        job = run.job()
+        if job.outcome is None:
+            raise NotCompared(f"The run {run.id} is {job.state}; it is compared with its base when it has succeeded.")
+        if "evaluation_job_id" not in job.outcome:
+            raise NotCompared(
+                f"The run {run.id} was not compared with its base by itself, because its dataset holds no rows out"
+                " or its spec says evaluate = False; use wb.evaluate(run.model, baseline=run.base, test=…)."
+            )
+        return Evaluation(self.http, str(job.outcome["evaluation_job_id"]))
 
     def health(self) -> Health:
         """Return the server's state."""

@@ -27,7 +27,7 @@ from workbench.core.settings import Settings
 from workbench.jobs.files import live_servers, write_json
 from workbench.jobs.processes import identity
 from workbench_server import openapi
-from workbench_server.handlers import PlainHandler, RouteHandler, Server, UploadHandler
+from workbench_server.handlers import DownloadHandler, PlainHandler, RouteHandler, Server, UploadHandler
 from workbench_server.identity import WorkbenchAuthorizer, WorkbenchIdentityProvider
 from workbench_server.keeper import AgentKeeper
 from workbench_server.kernels import WorkbenchKernelManager
@@ -35,7 +35,7 @@ from workbench_server.sockets import SocketHandler
 
 #: Extensions that run code for whoever can open a page; they stay off beside ours.
 UNSAFE_EXTENSIONS = ("voila.server_extension", "jupyter_scheduler")
-HANDLERS = {"plain": PlainHandler, "upload": UploadHandler, "socket": SocketHandler}
+HANDLERS = {"plain": PlainHandler, "download": DownloadHandler, "upload": UploadHandler, "socket": SocketHandler}
 
 
 class BoundaryMissing(RuntimeError):
@@ -176,7 +176,7 @@ def handlers(by_path: dict[str, dict[str, Route[Any]]], server: Server) -> list[
     rules = []
     for pattern, routes in sorted(by_path.items(), key=lambda item: "(?P" in item[0]):
         kinds = {route.kind for route in routes.values()}
-        kind = next(kind for kind in ("upload", "socket", "plain") if kind in kinds)
+        kind = next(kind for kind in ("upload", "socket", "download", "plain") if kind in kinds)
         rules.append((pattern, HANDLERS[kind], {"server": server, "routes": routes}))
     return rules
 

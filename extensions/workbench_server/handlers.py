@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import APIHandler
@@ -38,7 +39,7 @@ from workbench.core.errors import (
 )
 from workbench.core.errors import invalid_input as invalid
 from workbench.core.ids import new_id
-from workbench.core.routes import Route, UploadedFile
+from workbench.core.routes import Download, Route, UploadedFile
 from workbench.core.settings import Settings
 from workbench.core.tables import IdempotencyKey
 from workbench_server.identity import OwnHandler
@@ -147,6 +148,22 @@ class PlainHandler(RouteHandler):
     delete = allow_unauthenticated(_serve)
 
 
+class DownloadHandler(RouteHandler):
+    """Serves download routes: a browser saves the file, and would run nothing in it if it showed it."""
+
+    @allow_unauthenticated
+    async def get(self, **parameters: str) -> None:
+        """Send the file."""
+        arguments: dict[str, Any] = dict(parameters)
+        if self.route.query is not None:
+            arguments["query"] = self.read_query()
+        made: Download = await self.run(partial(fetch, self.server, self.route, self.principal, arguments))
+        self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(made.filename, safe='')}")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Content-Security-Policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'")
+        self.finish(made.content, set_content_type=made.content_type)
+
+
 @web.stream_request_body
 class UploadHandler(PlainHandler):
     """Serves upload routes and the bodiless routes of the same path: the body goes to disk as it comes, hashed."""
@@ -229,6 +246,14 @@ def perform(
         if remember is not None:
             session.add(remember(json.loads(content)))
     return content
+
+
+def fetch(server: Server, route: Route[Download], user: Principal, arguments: dict[str, Any]) -> Download:
+    """Call a download route's function in a read transaction."""
+    assert route.endpoint is not None
+    with server.database.read() as session:
+        made: Download = route.endpoint(Context(session, user, server.settings), **arguments)
+        return made
 
 
 def once(server: Server, user: Principal, key: str | None, request: str, work: Callable[..., bytes]) -> bytes:

@@ -75,6 +75,8 @@ def _responses(route: Route[Any], returns: dict[str, Any]) -> dict[str, Any]:
     answers: dict[str, Any] = {"default": {"description": "A problem", "content": problem}}
     if route.kind == "socket":
         answers["101"] = {"description": "Switching to a WebSocket of JSON messages"}
+    elif route.kind == "download":
+        answers["200"] = {"description": "A file", "content": {"application/octet-stream": {}}}
     elif route.status == 204:
         answers["204"] = {"description": "Done"}
     else:

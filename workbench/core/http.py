@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from email.message import Message
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -14,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.sync.client import connect
 
 from workbench.core.errors import Problem, RemoteError, Unavailable
-from workbench.core.routes import Route
+from workbench.core.routes import Download, Route
 
 R = TypeVar("R")
 CHUNK_BYTES = 1 << 20
@@ -73,6 +74,13 @@ class HTTP:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(path.stat().st_size)}
         return self._send(route, route.url(**parameters), query, _chunks(path, progress), headers)
 
+    def download(self, route: Route[Download], *, query: BaseModel | None = None, **parameters: str) -> Download:
+        """Fetch the file that a download route answers with."""
+        response = self._request(route, route.url(**parameters), query, None, {})
+        named = Message()
+        named["Content-Disposition"] = response.headers["Content-Disposition"]
+        return Download(named.get_filename() or "download", response.headers["Content-Type"], response.content)
+
     def stream(self, route: Route[R], *, query: BaseModel | None = None, **parameters: str) -> Iterator[R]:
         """Follow a socket route until the server ends it; yields its typed messages."""
         url = self.url.replace("http", "ws", 1) + route.url(**parameters) + _query_string(query)
@@ -92,13 +100,19 @@ class HTTP:
         self._client.close()
 
     def _send(self, route: Route[R], path: str, query: BaseModel | None, content: Any, headers: dict[str, str]) -> R:
+        response = self._request(route, path, query, content, headers)
+        return route.adapter.validate_json(response.content or b"null")
+
+    def _request(
+        self, route: Route[Any], path: str, query: BaseModel | None, content: Any, headers: dict[str, str]
+    ) -> httpx.Response:
         url = self.url + path + _query_string(query)
         try:
             response = self._client.request(route.method, url, content=content, headers=headers)
         except httpx.TransportError as error:
             raise ServerUnreachable(f"The workbench server at {self.url} does not answer: {error}.") from error
         if response.is_success:
-            return route.adapter.validate_json(response.content or b"null")
+            return response
         raise RemoteError(_problem(response.status_code, response.content))
 
 

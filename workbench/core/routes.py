@@ -1,6 +1,7 @@
 """The route contract: declared once, shared by the server's handlers, the OpenAPI document and the typed client.
 
-Three kinds: plain (a sync function in a thread), socket (an async stream of messages) and upload (a body on disk).
+Four kinds: plain (a sync function in a thread), download (the same, answering with a file), socket (an async stream of
+messages) and upload (a body on disk).
 """
 
 from __future__ import annotations
@@ -30,6 +31,16 @@ class UploadedFile:
     sha256: str
 
 
+@dataclass(frozen=True)
+class Download:
+    """A file that a download route answers with; browsers save it and never show it."""
+
+    filename: str
+    #: Such as `text/html; charset=utf-8`.
+    content_type: str
+    content: bytes
+
+
 @dataclass
 class Route(Generic[R]):
     """One operation of the API."""
@@ -38,7 +49,7 @@ class Route(Generic[R]):
     path: str
     #: `resource:action`, or None for a route that every known caller may use.
     permission: str | None
-    kind: Literal["plain", "socket", "upload"]
+    kind: Literal["plain", "download", "socket", "upload"]
     returns: Any = None
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
@@ -90,6 +101,11 @@ ROUTES: list[Route[Any]] = []
 def get(path: str, *, permission: str | None, returns: type[R], query: type[BaseModel] | None = None) -> Route[R]:
     """Declare a plain GET."""
     return Route("GET", path, permission, "plain", returns=returns, query=query)
+
+
+def download(path: str, *, permission: str, query: type[BaseModel] | None = None) -> Route[Download]:
+    """Declare a GET that answers with a file; its function returns a `Download`."""
+    return Route("GET", path, permission, "download", returns=Download, query=query)
 
 
 def post(

@@ -116,7 +116,7 @@ class DatasetPanel(ipywidgets.VBox):  # type: ignore[misc]
         self.question.fields = self._column_fields(error) if unsure else self._name_fields(filename)
         kind = self._given.get("format", next(iter(ROLES)))
         self.question.values = {"format": kind} if unsure else {"save_as": "version", "name": f"{_name(filename)}-2"}
-        self.question.errors, self.question.notice = {}, error.detail
+        self.question.errors, self.question.notice = {}, self.question.explained(error)
         shown = [child for child in self.children if child is not self.question]
         self.children = [*shown[:2], self.question, *shown[2:]]
 

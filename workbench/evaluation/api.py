@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from workbench.core.context import Context
+from workbench.core.routes import Download
 from workbench.core.schemas import Page, PageQuery
 from workbench.evaluation import routes, service
-from workbench.evaluation.schemas import Evaluation, EvaluationSpec, SamplesPage, SamplesQuery
+from workbench.evaluation.schemas import Evaluation, EvaluationSpec, ReportQuery, SamplesPage, SamplesQuery
 from workbench.jobs.schemas import Job
 
 
@@ -31,3 +32,9 @@ def show(context: Context, evaluation_id: str) -> Evaluation:
 def samples(context: Context, evaluation_id: str, query: SamplesQuery) -> SamplesPage:
     """Show rows with every model's answer side by side."""
     return service.samples(context, evaluation_id, query)
+
+
+@routes.report.handler
+def report(context: Context, evaluation_id: str, query: ReportQuery) -> Download:
+    """Download everything that is known of an evaluation, as one HTML, CSV or JSON file."""
+    return service.report(context, evaluation_id, query)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from workbench.core.routes import get, post
+from workbench.core.routes import download, get, post
 from workbench.core.schemas import Page, PageQuery
-from workbench.evaluation.schemas import Evaluation, EvaluationSpec, SamplesPage, SamplesQuery
+from workbench.evaluation.schemas import Evaluation, EvaluationSpec, ReportQuery, SamplesPage, SamplesQuery
 from workbench.jobs.schemas import Job
 
 submit = post(
@@ -20,3 +20,4 @@ show = get("/api/evaluation/{evaluation_id}", permission="evaluations:read", ret
 samples = get(
     "/api/evaluation/{evaluation_id}/samples", permission="evaluations:read", query=SamplesQuery, returns=SamplesPage
 )
+report = download("/api/evaluation/{evaluation_id}/report", permission="evaluations:read", query=ReportQuery)

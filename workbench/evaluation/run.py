@@ -7,6 +7,7 @@ import random
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from workbench.core.errors import Invalid
@@ -76,7 +77,7 @@ def work(attempt: Attempt, stop: StopRequest) -> None:
             found, measured = _judge(attempt, job, model, questions, progress, stop)
             samples[model.role] = found
             scores.append(measured)
-    result = EvaluationResult(results=scores, comparison=_compare(samples), environment=_environment())
+    result = EvaluationResult(results=scores, comparison=_compare(job, samples), environment=_environment())
     attempt.write("result", result.model_dump(mode="json"))
 
 
@@ -103,6 +104,7 @@ def _judge(
     stop: StopRequest,
 ) -> tuple[list[Sample], ModelScore]:
     from workbench.evaluation.answering import answer
+    from workbench.evaluation.metrics import measure
     from workbench.inference.load import load
 
     begun = time.monotonic()
@@ -113,14 +115,15 @@ def _judge(
         samples += batch
         progress.report(model, samples, len(batch))
         stop.check()
+    with TemporaryDirectory(dir=attempt.folder) as scratch:
+        samples, totals = measure(samples, Path(scratch))
     path = attempt.home / "evaluations" / attempt.attempt_id / f"{model.version_id}.jsonl"
     _write_samples(path, samples)
     return samples, ModelScore(
         version_id=model.version_id,
         role=model.role,
         rows=len(samples),
-        exact_match=scoring.exact_match(samples),
-        perplexity=scoring.perplexity(samples),
+        **totals,
         tokens=sum(sample.tokens for sample in samples),
         seconds=round(time.monotonic() - begun, 3),
         weights_sha256=weights_sha256(folder),
@@ -137,8 +140,10 @@ def _write_samples(path: Path, samples: list[Sample]) -> None:
     partial.rename(path)
 
 
-def _compare(samples: dict[str, list[Sample]]) -> Comparison | None:
-    return compare(samples["tuned"], samples["base"]) if samples.keys() == {"tuned", "base"} else None
+def _compare(job: EvaluationJob, samples: dict[str, list[Sample]]) -> Comparison | None:
+    if samples.keys() != {"tuned", "base"}:
+        return None
+    return compare(samples["tuned"], samples["base"], primary=job.primary, seed=job.seed)
 
 
 def _environment() -> dict[str, object]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import select
@@ -15,9 +13,12 @@ from workbench.core.context import Context
 from workbench.core.errors import Invalid, NotFound
 from workbench.core.ids import new_id
 from workbench.core.lineage import describes, link
+from workbench.core.routes import Download
 from workbench.core.schemas import Page, PageQuery, Ref
 from workbench.datasets import service as datasets
 from workbench.datasets.schemas import SplitRef
+from workbench.evaluation import report as reports
+from workbench.evaluation import samples as stored
 from workbench.evaluation import schemas
 from workbench.evaluation.tables import Evaluation
 from workbench.jobs import service as jobs
@@ -25,6 +26,8 @@ from workbench.jobs.agent import capacity
 from workbench.jobs.schemas import Job
 from workbench.registry import service as registry
 from workbench.registry.schemas import ModelVersion
+
+SETTINGS = {"max_new_tokens", "batch_size", "limit", "seed", "primary"}
 
 
 class EvaluationNotFound(NotFound):
@@ -48,10 +51,10 @@ def submit(context: Context, version_id: str, spec: schemas.EvaluationSpec) -> J
             raise ComparedWithItself("The baseline is the model itself; choose another version or leave it out.")
         models.insert(0, _evaluated(registry.version(context.session, spec.baseline), "base"))
     data = datasets.resolve(context, spec.data)
-    settings = spec.model_dump(include={"max_new_tokens", "batch_size", "limit", "seed"})
+    settings = spec.model_dump(include=SETTINGS)
     job = schemas.EvaluationJob(models=models, data=data, **settings)
     gpus = 1 if capacity(context.settings)[1] else 0
-    title = f"Evaluate {tuned.model_name} v{tuned.number}"
+    title = f"Evaluate {_name(tuned)}"
     return jobs.submit(context, "evaluate", title, job.model_dump(mode="json"), gpus=gpus)
 
 
@@ -59,7 +62,7 @@ def publish(context: Context, job: Job, attempt_id: str, result: dict[str, Any])
     """Store the scores that a job found, with their lineage."""
     spec = schemas.EvaluationJob.model_validate(job.spec)
     found = schemas.EvaluationResult.model_validate(result)
-    settings = spec.model_dump(mode="json", include={"max_new_tokens", "batch_size", "limit", "seed"})
+    settings = spec.model_dump(mode="json", include=SETTINGS)
     row = Evaluation(
         id=new_id("ev"),
         job_id=job.id,
@@ -88,7 +91,7 @@ def listing(context: Context, query: PageQuery) -> Page[schemas.Evaluation]:
     rows = context.session.scalars(statement).all()
     more = len(rows) > query.limit
     cursor = rows[query.limit - 1].id if more else None
-    return Page(items=[_record(row) for row in rows[: query.limit]], next_cursor=cursor)
+    return Page(items=[_record(context.session, row) for row in rows[: query.limit]], next_cursor=cursor)
 
 
 def show(context: Context, evaluation_id: str) -> schemas.Evaluation:
@@ -96,23 +99,29 @@ def show(context: Context, evaluation_id: str) -> schemas.Evaluation:
     row = context.session.get(Evaluation, evaluation_id)
     if row is None:
         raise EvaluationNotFound(f"There is no evaluation {evaluation_id}.")
-    return _record(row)
+    return _record(context.session, row)
 
 
 def samples(context: Context, evaluation_id: str, query: schemas.SamplesQuery) -> schemas.SamplesPage:
     """Return rows with every model's answer side by side."""
     evaluation = show(context, evaluation_id)
-    home, scores = context.settings.home, evaluation.scores
-    files = [_read(home / score.samples_path, query.offset, query.limit) for score in scores]
-    items = [_row(scores, side_by_side) for side_by_side in zip(*files, strict=True)]
-    return schemas.SamplesPage(items=items, offset=query.offset, total=scores[0].rows)
+    rows = stored.read(context.settings.home, evaluation.scores)
+    return stored.page(rows, query, _primary(evaluation))
+
+
+def report(context: Context, evaluation_id: str, query: schemas.ReportQuery) -> Download:
+    """Return everything that is known of an evaluation, as one file."""
+    evaluation = show(context, evaluation_id)
+    rows = list(stored.read(context.settings.home, evaluation.scores))
+    models = [registry.version(context.session, score.version_id) for score in evaluation.scores]
+    return reports.write(reports.Report(evaluation, models, rows), query.format)
 
 
 @describes("evaluation")
 def describe(session: Session, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Name evaluations for a lineage: by their verdict and the best score."""
     rows = session.scalars(select(Evaluation).where(Evaluation.id.in_(list(ids))))
-    return {row.id: _label(_record(row)) for row in rows}
+    return {row.id: _label(_record(session, row)) for row in rows}
 
 
 def _label(evaluation: schemas.Evaluation) -> tuple[str, str]:
@@ -121,38 +130,31 @@ def _label(evaluation: schemas.Evaluation) -> tuple[str, str]:
     return f"Evaluation on {evaluation.data.split}", f"exact match {scores}" + (f": {verdict}" if verdict else "")
 
 
-def _row(scores: list[schemas.ModelScore], side_by_side: tuple[schemas.Sample, ...]) -> schemas.SampleRow:
-    first = side_by_side[0]
-    answers = [
-        schemas.Answer(
-            role=score.role,
-            version_id=score.version_id,
-            answer=sample.answer,
-            exact_match=sample.exact_match,
-            nll=sample.nll,
-        )
-        for score, sample in zip(scores, side_by_side, strict=True)
-    ]
-    return schemas.SampleRow(row_id=first.row_id, prompt=first.prompt, expected=first.expected, answers=answers)
-
-
-def _read(path: Path, offset: int, limit: int) -> Iterator[schemas.Sample]:
-    with path.open("rb") as file:
-        for line in islice(file, offset, offset + limit):
-            yield schemas.Sample.model_validate_json(line)
+def _name(version: ModelVersion) -> str:
+    return f"{version.model_name} v{version.number}"
 
 
 def _evaluated(version: ModelVersion, role: schemas.Role) -> schemas.EvaluatedModel:
     return schemas.EvaluatedModel(version_id=version.id, path=version.path, role=role)
 
 
-def _record(row: Evaluation) -> schemas.Evaluation:
+def _primary(evaluation: schemas.Evaluation) -> schemas.Metric:
+    return evaluation.comparison.primary if evaluation.comparison is not None else "exact_match"
+
+
+def _record(session: Session, row: Evaluation) -> schemas.Evaluation:
+    scores = [schemas.ModelScore.model_validate(score) for score in row.scores]
+    names = {score.role: _name(registry.version(session, score.version_id)) for score in scores}
+    data = datasets.find_version(session, row.dataset_version_id)
     return schemas.Evaluation(
         id=row.id,
         job_id=row.job_id,
+        model=names["tuned"],
+        baseline=names.get("base"),
+        dataset=f"{datasets.find(session, data.dataset_id).name} v{data.number}",
         data=SplitRef.model_validate({"version_id": row.dataset_version_id, "split": row.split}),
         settings=row.settings,
-        scores=[schemas.ModelScore.model_validate(score) for score in row.scores],
+        scores=scores,
         comparison=schemas.Comparison.model_validate(row.comparison) if row.comparison is not None else None,
         created_at=row.created_at,
     )

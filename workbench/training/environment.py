@@ -19,6 +19,9 @@ PACKAGES = (
     "tokenizers",
     "safetensors",
     "numpy",
+    "evaluate",
+    "rouge-score",
+    "sacrebleu",
     "llm-workbench",
 )
 

@@ -13,7 +13,7 @@ import ipywidgets
 from workbench.core.clock import utcnow
 from workbench.core.errors import FieldProblem, Invalid, WorkbenchError
 from workbench.core.http import ServerUnreachable
-from workbench.core.texts import Language, catalogue, preferred_language, text
+from workbench.core.texts import Language, catalogue, explain, preferred_language, text
 from workbench.core.widgets.chart_bar import ChartBar
 from workbench.core.widgets.form import Form, Values
 from workbench.core.widgets.heading import Heading
@@ -226,7 +226,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
                 self._note_connection(self._text("watch.reconnecting"))
                 self._closed.wait(QUIET_INTERVAL)
             except WorkbenchError as error:
-                self._note_connection(error.detail)
+                self._note_connection(self.progress.explained(error))
                 return
             else:
                 return
@@ -286,7 +286,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
         with progress.hold_sync():
             progress.state = job.state
             progress.reason = job.wait_reason or ""
-            progress.error = job.error or ""
+            progress.error = explain(job.error_code, job.error, self.language) if job.error else ""
             progress.can_cancel = self._can_write and job.state not in ENDED and not job.cancel_requested
             progress.can_resume = self._can_write and job.state in ("failed", "cancelled")
             progress.elapsed = self._elapsed()
@@ -322,7 +322,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
             while self._read_log_piece():
                 pass
         except WorkbenchError as error:
-            self._note_connection(error.detail)
+            self._note_connection(self.progress.explained(error))
         self._log_due = time.monotonic() + QUIET_INTERVAL
 
     def _read_log_piece(self) -> bool:

@@ -80,6 +80,8 @@ class TrainingSpec(Schema):
         1, description="CPU threads of a process; part of exact repetition."
     )
 
+    evaluate: bool = Field(True, strict=True, description="Compare with the base on the held-out rows afterwards.")
+
     @field_validator("base")
     @classmethod
     def _named(cls, base: str) -> str:

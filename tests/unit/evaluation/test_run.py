@@ -10,6 +10,7 @@ import pytest
 from workbench import testing
 from workbench.evaluation import scoring
 from workbench.evaluation.compare import compare
+from workbench.evaluation.metrics import token_f1
 from workbench.evaluation.run import NoAnswers, read_questions
 from workbench.evaluation.schemas import EvaluationResult, Sample
 from workbench.inference.weights import weights_sha256
@@ -64,9 +65,16 @@ def test_the_figures_can_be_recomputed_from_the_stored_samples(home: Path, resul
     for score in result.results:
         assert score.rows == len(found[score.role]) > 20
         assert score.exact_match == scoring.exact_match(found[score.role])
+        assert score.token_f1 == scoring.mean(found[score.role], "token_f1")
+        assert score.rouge_l == scoring.mean(found[score.role], "rouge_l")
+        assert score.chrf == scoring.mean(found[score.role], "chrf")
+        assert [row.token_f1 for row in found[score.role]] == [
+            token_f1(r.answer, r.expected) for r in found[score.role]
+        ]
         assert score.perplexity == pytest.approx(scoring.perplexity(found[score.role]))
         assert score.perplexity > 100, "an untrained model is surprised by every token"
     assert result.comparison == compare(found["tuned"], found["base"])
+    assert len(result.comparison.metrics) == 5
 
 
 def test_only_held_out_rows_are_answered_and_each_once(home: Path, result: EvaluationResult) -> None:
