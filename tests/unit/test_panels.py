@@ -12,13 +12,12 @@ from typing import Any, ClassVar
 import ipywidgets
 import numpy as np
 import pytest
+from in_process import InProcess
 
-from workbench.accounts.service import owner
-from workbench.core.context import Context
 from workbench.core.database import Database
-from workbench.core.errors import FieldProblem, Invalid, NotFound, RemoteError, WorkbenchError
+from workbench.core.errors import FieldProblem, Invalid, NotFound, RemoteError
 from workbench.core.http import HTTP, ServerUnreachable
-from workbench.core.routes import Route, UploadedFile
+from workbench.core.routes import Route
 from workbench.core.schemas import Page
 from workbench.core.settings import Settings
 from workbench.datasets import api
@@ -29,8 +28,16 @@ from workbench.datasets.schemas import ColumnMapping, Version
 from workbench.datasets.schemas import Dataset as DatasetRecord
 from workbench.evaluation import routes as evaluation_routes
 from workbench.evaluation.client import Evaluation
-from workbench.evaluation.panel import ComparisonPanel
-from workbench.evaluation.schemas import Answer, Comparison, EvaluationSpec, ModelScore, SampleRow, SamplesPage
+from workbench.evaluation.panel import ComparisonPanel, ComparisonsPanel
+from workbench.evaluation.schemas import (
+    Answer,
+    Comparison,
+    MetricComparison,
+    ModelScore,
+    RowFilter,
+    SampleRow,
+    SamplesPage,
+)
 from workbench.evaluation.schemas import Evaluation as EvaluationRecord
 from workbench.jobs import routes as jobs_routes
 from workbench.jobs.schemas import Job, LogPage, Message, MetricMessage, ResumedMessage, StateMessage
@@ -82,29 +89,6 @@ class ScriptedServer(HTTP):
 
     def asked_for(self, route: Route[Any]) -> list[dict[str, Any]]:
         return [given for asked, given in self.asked if asked is route]
-
-
-class InProcess(HTTP):
-    """The dataset service behind the client, without a socket."""
-
-    def __init__(self, database: Database, settings: Settings) -> None:
-        super().__init__("http://in-process", "token")
-        self._database, self._settings = database, settings
-
-    def call(self, route: Route[Any], *, query: Any = None, **parameters: Any) -> Any:
-        if route.query is not None:
-            parameters["query"] = query or route.query()
-        assert route.endpoint is not None
-        try:
-            with self._database.write() as session:
-                return route.endpoint(Context(session, owner(), self._settings), **parameters)
-        except WorkbenchError as error:
-            raise RemoteError(error.problem()) from error
-
-    def upload(self, route: Route[Any], path: Path, *, query: Any, progress: Any = None, **parameters: Any) -> Any:
-        copy = self._settings.home / "upload"
-        shutil.copy(path, copy)
-        return self.call(route, query=query, file=UploadedFile(copy, copy.stat().st_size, ""), **parameters)
 
 
 def job(state: str = "running", **changes: Any) -> Job:
@@ -536,25 +520,45 @@ class TestTrainPanel:
 
 
 def score(role: str, exact_match: float, perplexity: float) -> ModelScore:
-    values = {"exact_match": exact_match, "perplexity": perplexity}
+    graded = {"token_f1": exact_match, "rouge_l": exact_match, "chrf": 100 * exact_match}
+    values = {"exact_match": exact_match, "perplexity": perplexity, **graded}
     return ModelScore.model_construct(version_id=f"mv_{role}", role=role, rows=2, **values)
 
 
 def evaluation(comparison: Comparison | None) -> EvaluationRecord:
     scores = [score("base", 0.0, 9.0), score("tuned", 0.5, 2.0)]
-    return EvaluationRecord.model_construct(id="ev_1", job_id="job_2", scores=scores, comparison=comparison)
+    names = {"model": "support v1", "baseline": "tiny v1", "dataset": "rows v1"}
+    return EvaluationRecord.model_construct(
+        id="ev_1", job_id="job_2", scores=scores, comparison=comparison, created_at=NOW, **names
+    )
 
 
-BETTER = Comparison.model_construct(verdict="better", p_value=0.00001)
+BETTER = Comparison(
+    verdict="better",
+    sentence="It is better.",
+    p_value=0.00001,
+    rows=40,
+    only_tuned=20,
+    only_base=0,
+    metrics=[
+        MetricComparison(
+            metric="exact_match", base=0.0, tuned=0.5, difference=0.5, low=0.35, high=0.65, verdict="better"
+        ),
+        MetricComparison(
+            metric="perplexity", base=9.0, tuned=2.0, difference=-1.5, low=-1.9, high=-1.1, verdict="better"
+        ),
+    ],
+)
 SAMPLE = SampleRow(
     row_id=0,
     prompt="What is <b>1</b>?",
     expected="1",
     answers=[
-        Answer(role="base", version_id="mv_base", answer="7", exact_match=False, nll=1.0),
-        Answer(role="tuned", version_id="mv_tuned", answer="1", exact_match=True, nll=0.1),
+        Answer(role="base", version_id="mv_base", answer="7", exact_match=False, nll=1.0, tokens=2, token_f1=0.0),
+        Answer(role="tuned", version_id="mv_tuned", answer="1", exact_match=True, nll=0.1, tokens=2, token_f1=1.0),
     ],
 )
+COUNTS: dict[RowFilter, int] = {"all": 45, "gained": 45, "lost": 0, "both": 0, "neither": 0}
 
 
 def evaluation_answers(record: EvaluationRecord, *states: Job) -> dict[int, Any]:
@@ -562,7 +566,8 @@ def evaluation_answers(record: EvaluationRecord, *states: Job) -> dict[int, Any]
         id(jobs_routes.show): list(states),
         id(jobs_routes.resume): job("queued"),
         id(evaluation_routes.show): record,
-        id(evaluation_routes.samples): SamplesPage(items=[SAMPLE], offset=0, total=1),
+        id(evaluation_routes.listing): Page(items=[record]),
+        id(evaluation_routes.samples): SamplesPage(items=[SAMPLE], offset=0, total=45, counts=COUNTS),
     }
 
 
@@ -580,25 +585,66 @@ class TestComparisonPanel:
         widget = panel.comparison
         assert widget in panel.children
         assert widget.sentence == "The tuned model is better than its base: exact match 0.000 → 0.500 (p < 0.001)."
-        assert [(line["base"], line["tuned"], line["better"]) for line in widget.scores] == [
-            ("0.000", "0.500", "tuned"),
-            ("9.000", "2.000", "tuned"),
+        assert widget.detail == "With 40 rows, a difference below about 15.0 points cannot be told from noise."
+        lines = {line["label"]: line for line in widget.scores}
+        assert list(lines) == [
+            *("Exact match (higher is better)", "Token F1 (higher is better)", "ROUGE-L (higher is better)"),
+            *("chrF (higher is better)", "Perplexity (lower is better)"),
         ]
+        first, *_, last = widget.scores
+        assert (first["base"], first["tuned"], first["difference"]) == ("0.000", "0.500", "+0.500 (+0.350 to +0.650)")
+        assert (last["difference"], last["verdict"]) == ("× 0.223 (× 0.15 to × 0.333)", "better")
+        assert (lines["Token F1 (higher is better)"]["difference"], widget.total) == ("", 45)
         assert widget.samples == [
-            {"prompt": "What is <b>1</b>?", "expected": "1", "base": "7", "base_right": False}
-            | {"tuned": "1", "tuned_right": True}
+            {
+                "prompt": "What is <b>1</b>?",
+                "expected": "1",
+                "base": "7",
+                "base_right": False,
+                "base_figures": "F1 0.00",
+            }
+            | {"tuned": "1", "tuned_right": True, "tuned_figures": "F1 1.00"}
         ]
+        assert panel.heading.note == "support v1 beside tiny v1, 2 rows of rows v1."
+
+    def test_the_browser_asks_for_the_rows_that_it_shows(self) -> None:
+        server = ScriptedServer(evaluation_answers(evaluation(BETTER), DONE), [[StateMessage(job=DONE)]])
+        panel = ComparisonPanel(Evaluation(server, "job_2"))
+        panel.join(FAR)
+        panel.comparison.on_ask({"filter": "lost", "search": "Paris", "sort": "loss", "offset": 40}, [])
+        query = server.asked_for(evaluation_routes.samples)[-1]["query"]
+        assert (query.filter, query.search, query.sort, query.offset) == ("lost", "Paris", "loss", 40)
+        assert panel.comparison.counts["gained"] == 45
+
+    def test_a_reader_gets_no_buttons(self) -> None:
+        server = ScriptedServer(evaluation_answers(evaluation(BETTER), job("failed")), [[state("failed")]])
+        panel = ComparisonPanel(Evaluation(server, "job_2"), can_write=False)
+        panel.join(FAR)
+        assert (panel.progress.can_cancel, panel.progress.can_resume) == (False, False)
+
+    def test_past_comparisons_can_be_chosen(self) -> None:
+        server = ScriptedServer(evaluation_answers(evaluation(BETTER), DONE), [[StateMessage(job=DONE)]])
+        panel = ComparisonsPanel(server)
+        panel.comparison.join(FAR)
+        ((value, label),) = panel.choice.options
+        assert value == "ev_1"
+        assert label.startswith("support v1 beside tiny v1 · rows v1 · 2026-11-22")
+        assert panel.comparison.comparison.verdict == "better"
+
+    def test_without_comparisons_it_says_so(self) -> None:
+        panel = ComparisonsPanel(ScriptedServer({id(evaluation_routes.listing): Page(items=[])}))
+        assert panel.heading.note == "There is no finished evaluation yet."
 
     def test_without_a_baseline_there_is_no_verdict(self) -> None:
-        record = evaluation(None).model_copy(update={"scores": [score("tuned", 0.5, 2.0)]})
+        alone = {"scores": [score("tuned", 0.5, 2.0)], "baseline": None}
+        record = evaluation(None).model_copy(update=alone)
         server = ScriptedServer(evaluation_answers(record, DONE), [[StateMessage(job=DONE)]])
         panel = ComparisonPanel(Evaluation(server, "job_2"))
         panel.join(FAR)
         assert panel.comparison.sentence == ""
-        assert [(line["base"], line["tuned"], line["better"]) for line in panel.comparison.scores] == [
-            ("—", "0.500", None),
-            ("—", "2.000", None),
-        ]
+        lines = [(line["base"], line["tuned"], line["verdict"]) for line in panel.comparison.scores]
+        assert (lines[0], lines[-1]) == (("—", "0.500", ""), ("—", "2.000", ""))
+        assert panel.heading.note == "support v1, 2 rows of rows v1."
 
     def test_a_failure_is_shown_and_can_be_resumed(self) -> None:
         failed = job("failed", error="The disk is full.")
@@ -646,11 +692,8 @@ def version(test_rows: int = 6) -> Version:
     )
 
 
-def main_answers(runs: Sequence[Job], evaluations: Sequence[Job] = (), test_rows: int = 6) -> dict[int, Any]:
+def main_answers(runs: Sequence[Job], test_rows: int = 6) -> dict[int, Any]:
     dataset = DatasetRecord(id="ds_1", name="support", owner_id="u", created_at=NOW, head=version(test_rows))
-
-    def listing(query: Any) -> Page[Job]:
-        return Page(items=list(evaluations if query.kind == "evaluate" else runs))
 
     def show(job_id: str) -> Job:
         return DONE if job_id == "job_2" else runs[0]
@@ -659,14 +702,15 @@ def main_answers(runs: Sequence[Job], evaluations: Sequence[Job] = (), test_rows
         id(datasets_routes.listing): Page(items=[dataset]),
         id(datasets_routes.version): version(test_rows),
         id(registry_routes.listing): Page(items=[]),
-        id(jobs_routes.listing): listing,
+        id(jobs_routes.listing): Page(items=list(runs)),
         id(jobs_routes.show): show,
         id(jobs_routes.log): page("done\n"),
         id(evaluation_routes.submit): DONE,
     }
 
 
-TRAINED = job("succeeded", outcome={"model_version_id": "mv_tuned", "base_version_id": "mv_base"})
+TUNED = {"model_version_id": "mv_tuned", "base_version_id": "mv_base"}
+TRAINED = job("succeeded", outcome={**TUNED, "evaluation_job_id": "job_2"})
 STREAMS = ([metric(1), metric(2), StateMessage(job=TRAINED)], [StateMessage(job=DONE)])
 
 
@@ -691,36 +735,18 @@ class TestMainPanel:
         assert shown(panel.run)[0] == [1]
         assert panel.comparison.evaluation is None
 
-    def test_a_run_that_succeeded_is_compared_by_itself(self) -> None:
+    def test_the_comparison_that_followed_a_run_is_shown(self) -> None:
         server = ScriptedServer(main_answers([TRAINED]), STREAMS)
         panel = MainPanel(Workbench(server))
         self.settle(panel)
         assert panel.comparison.comparison.verdict == "better"
-        (asked,) = server.asked_for(evaluation_routes.submit)
-        spec: EvaluationSpec = asked["body"]
-        assert (asked["model_id"], spec.baseline) == ("mv_tuned", "mv_base")
-        assert (spec.data.version_id, spec.data.split) == ("dsv_1", "test")
-        assert asked["idempotency_key"] == "compare-mv_tuned"
-
-    def test_what_was_compared_already_is_not_compared_again(self) -> None:
-        spec = {"models": [{"role": "base", "version_id": "mv_base"}, {"role": "tuned", "version_id": "mv_tuned"}]}
-        known = DONE.model_copy(update={"spec": spec})
-        server = ScriptedServer(main_answers([TRAINED], [known]), STREAMS)
-        panel = MainPanel(Workbench(server))
-        self.settle(panel)
         assert server.asked_for(evaluation_routes.submit) == []
-        assert panel.comparison.comparison.verdict == "better"
 
     def test_without_held_out_rows_it_says_why_nothing_is_compared(self) -> None:
-        panel = MainPanel(Workbench(ScriptedServer(main_answers([TRAINED], test_rows=0), STREAMS)))
+        alone = job("succeeded", outcome=TUNED)
+        panel = MainPanel(Workbench(ScriptedServer(main_answers([alone]), [[StateMessage(job=alone)]])))
         self.settle(panel)
-        assert "no held-out rows" in panel.comparison.heading.note
-
-    def test_a_refused_evaluation_is_said(self) -> None:
-        answers = main_answers([TRAINED]) | {id(evaluation_routes.submit): Invalid("The test rows are too long.")}
-        panel = MainPanel(Workbench(ScriptedServer(answers, STREAMS)))
-        self.settle(panel)
-        assert panel.comparison.heading.note == "The test rows are too long."
+        assert "no rows were held out" in panel.comparison.heading.note
 
     def test_a_new_run_takes_the_place_of_the_last_one(self) -> None:
         streams = ([state("failed")], [metric(1), state("failed")])
