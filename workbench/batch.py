@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-import workbench
+from workbench import launch
 from workbench.core.errors import Conflict, Invalid, NotFound, RemoteError
 from workbench.jobs import signature
 from workbench.jobs.client import JobFailed, JobHandle
@@ -79,8 +78,7 @@ def listing(console: Console) -> None:
 
 def templates() -> Path:
     """Return the folder of the shipped templates: a checkout's, or the installed one."""
-    checkout = Path(workbench.__file__).parent.parent / "templates"
-    folder = checkout if checkout.is_dir() else Path(sys.prefix) / "share" / "workbench" / "templates"
+    folder = launch.shipped("templates")
     if not folder.is_dir():
         raise NoTemplates(f"The templates are not in {folder}; install the workbench again.")
     return folder

@@ -10,13 +10,15 @@ from pydantic import ValidationError
 
 from workbench.core.errors import NotFound, WorkbenchError, invalid_input
 from workbench.core.texts import Language, preferred_language, text
+from workbench.core.widgets.grid import Grid
 from workbench.core.widgets.heading import Heading
 from workbench.datasets.client import Split
 from workbench.datasets.panel import DatasetPanel
 from workbench.evaluation.client import Evaluation
 from workbench.evaluation.panel import ComparisonPanel, ComparisonsPanel
 from workbench.jobs.schemas import Job
-from workbench.registry.panel import ModelsPanel
+from workbench.registry.client import ModelVersion
+from workbench.registry.panel import ModelsPanel, ShowRows
 from workbench.training import routes as training_routes
 from workbench.training.client import Run
 from workbench.training.overview import RunsPanel
@@ -43,7 +45,7 @@ def panel(wb: Workbench, name: str) -> ipywidgets.DOMWidget:
         "train": lambda: _train(wb),
         "runs": lambda: RunsPanel(wb.runs.list, wb.runs.__getitem__, can_write=wb.may("jobs:write")),
         "comparisons": lambda: ComparisonsPanel(wb.http, can_write=wb.may("jobs:write")),
-        "models": lambda: ModelsPanel(wb.models, can_write=wb.may("models:write")),
+        "models": lambda: ModelsPanel(wb.models, rows=_trained_rows(wb), can_write=wb.may("models:write")),
     }
     if name not in panels:
         raise UnknownPanel(f"There is no panel “{name}”; choose one of {', '.join(panels)}.")
@@ -123,6 +125,29 @@ def _train(wb: Workbench) -> ipywidgets.DOMWidget:
     box.children = [form]
     box.add_class("wb-panel")
     return box
+
+
+def _trained_rows(wb: Workbench) -> ShowRows:
+    """Return the function that shows below a model version the rows which trained it."""
+    heading = Heading()
+    widths = {"row_id": "80px", "prompt": "3fr", "completion": "2fr"}
+    labels = {"row_id": text("data.row"), "prompt": text("data.prompt"), "completion": text("data.completion")}
+    grid = Grid([{"key": key, "label": labels[key], "width": width} for key, width in widths.items()])
+
+    def show(version: ModelVersion) -> Sequence[ipywidgets.DOMWidget]:
+        if version.record.job_id is None:
+            return []
+        rows = wb.rows_of(version)
+
+        def fetch(offset: int, limit: int) -> list[dict[str, Any]]:
+            return [row.model_dump(include={*widths}) for row in rows.page(offset, limit).items]
+
+        total = len(rows)
+        heading.title = text("models.rows", rows=f"{total:,}")
+        grid.show(total, fetch)
+        return [heading, grid]
+
+    return show
 
 
 def _preview(wb: Workbench) -> Callable[..., Preview]:

@@ -16,7 +16,7 @@ from workbench.accounts.schemas import Me
 from workbench.core.errors import Conflict, Unauthenticated, invalid_input
 from workbench.core.http import HTTP
 from workbench.core.schemas import Health
-from workbench.datasets.client import Datasets, Split
+from workbench.datasets.client import Dataset, Datasets, Split
 from workbench.evaluation import routes as evaluation_routes
 from workbench.evaluation.client import Evaluation
 from workbench.evaluation.schemas import EvaluationSpec
@@ -25,9 +25,9 @@ from workbench.jobs.client import Jobs
 from workbench.jobs.schemas import Job
 from workbench.registry.client import Models, ModelVersion
 from workbench.training import routes as training_routes
-from workbench.training.client import Run
+from workbench.training.client import Run, TrainedRows
 from workbench.training.rendering import RenderedRows
-from workbench.training.schemas import PreviewQuery, TrainingSpec
+from workbench.training.schemas import PreviewQuery, RowModel, TrainingSpec
 
 if TYPE_CHECKING:
     from ipywidgets import DOMWidget
@@ -90,6 +90,14 @@ class Workbench:
         named = base if isinstance(base, str) else base.id
         query = PreviewQuery(base=named, limit=limit, max_length=max_length, **data.ref.model_dump())
         return RenderedRows(self.http.call(training_routes.preview, query=query))
+
+    def rows_of(self, model: ModelVersion) -> TrainedRows:
+        """Return the very rows that trained a model version."""
+        return TrainedRows(self.http, model.id)
+
+    def models_of(self, dataset: Dataset, row_id: int) -> list[RowModel]:
+        """Return the model versions that were trained on a row of a dataset, and those made from them."""
+        return self.http.call(training_routes.row_models, dataset_id=dataset.id, row_id=str(row_id)).items
 
     def evaluate(
         self,

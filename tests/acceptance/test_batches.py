@@ -25,6 +25,8 @@ from workbench.jobs import signature
 from workbench.jobs.client import JobFailed
 from workbench.session import connect
 from workbench.testing import demo_rows
+from workbench.training.client import Run
+from workbench.training.panel import TrainPanel
 
 pytestmark = pytest.mark.slow
 FINETUNE = templates() / "finetune.ipynb"
@@ -40,9 +42,16 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def expected(lab: Lab, base: Path) -> str:
-    """The hash of the weights that the same run makes without a batch."""
-    run = lab.wb.train(base=str(base), data=lab.wb.datasets["facts"]["train"], **SPEC)
-    sha256 = run.wait().model.record.weights_sha256
+    """The hash of the weights that the same run makes when it is started in the panel."""
+    started: list[Run] = []
+    panel = TrainPanel(lab.wb.train, on_start=started.append, language="en")
+    dataset = lab.wb.datasets["facts"]
+    panel.offer(dataset)
+    typed = {name: str(value) for name, value in SPEC.items()} | {"base": str(base), "data": dataset.id}
+    blank = dict.fromkeys((field["name"] for field in panel.form.fields), "")
+    panel.form.on_submit({"values": blank | {"adapter": "full", "scheduler": "linear"} | typed}, [])
+    assert (panel.form.errors, panel.form.notice) == ({}, "")
+    sha256 = started[0].wait().model.record.weights_sha256
     assert sha256 is not None
     return sha256
 

@@ -3,17 +3,21 @@
 from pathlib import Path
 from typing import Literal
 
+from pyroaring import BitMap
+
 from workbench.datasets.conversation import Conversation, Conversations
 from workbench.datasets.membership import held_out, select
 from workbench.datasets.schemas import DataRef, Message, Row, RowsPage
-from workbench.datasets.store import Store, row_ids
+from workbench.datasets.store import Store, positions_of, row_ids
 
 
-def page(home: Path, data: DataRef, offset: int, limit: int) -> RowsPage:
-    """Return up to `limit` rows of the reference's split from `offset` on."""
+def page(home: Path, data: DataRef, offset: int, limit: int, only: BitMap | None = None) -> RowsPage:
+    """Return up to `limit` rows of the reference's split from `offset` on; `only` are the ids of those that count."""
     store = Store.of(home)
     manifest, test = store.manifest(data.manifest), held_out(home, data)
     chosen = select(test, data.split, manifest.rows)
+    if only is not None:
+        chosen &= positions_of(manifest, only)
     positions = list(chosen[offset : offset + limit])
     if not positions:
         return RowsPage(items=[], offset=offset, total=len(chosen))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 
+from pyroaring import BitMap
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -23,11 +24,13 @@ from workbench.datasets.errors import (
     EmptySplit,
     NameTaken,
     NothingChanged,
+    RowNotFound,
     StaleParent,
     VersionNotFound,
 )
 from workbench.datasets.ingest import Content, Drawing, ingest, seal
 from workbench.datasets.membership import remember
+from workbench.datasets.store import Store, positions_of
 from workbench.datasets.tables import Dataset, DatasetVersion
 
 NAME_CHARACTERS = 128
@@ -129,6 +132,18 @@ def resolve(context: Context, ref: schemas.SplitRef) -> schemas.DataRef:
             f"The {ref.split} split of version {found.number} has no rows; upload the data with another test_fraction."
         )
     return reference(found, ref.split)
+
+
+def versions_with_row(context: Context, dataset_id: str, row_id: int) -> list[DatasetVersion]:
+    """Return the versions of a dataset that hold a row, oldest first; raises `RowNotFound` when none does."""
+    dataset = find(context.session, dataset_id)
+    statement = select(DatasetVersion).where(DatasetVersion.dataset_id == dataset.id).order_by(DatasetVersion.number)
+    store, wanted = Store.of(context.settings.home), BitMap([row_id])
+    rows = context.session.scalars(statement)
+    found = [version for version in rows if positions_of(store.manifest(version.manifest), wanted)]
+    if not found:
+        raise RowNotFound(f'No version of the dataset "{dataset.name}" has a row {row_id}.')
+    return found
 
 
 @describes("dataset_version")

@@ -117,7 +117,7 @@ def _publish(
     from workbench.training.saving import save_model
 
     target = attempt.home / "models" / attempt.attempt_id
-    save_model(trainer.accelerator.unwrap_model(trainer.model), base, template, target)
+    save_model(trainer.accelerator.unwrap_model(trainer.model), base, template, target, rows.row_ids)
     result: dict[str, Any] = {
         "model_path": str(target.relative_to(attempt.home)),
         "weights_sha256": weights_sha256(target),

@@ -164,6 +164,24 @@ class Preview(Schema):
     template: str
 
 
+class TrainedRowsQuery(Schema):
+    """Which of the rows that trained a version to show."""
+
+    offset: int = Field(0, ge=0, le=2**63 - 1)
+    limit: int = Field(50, ge=1, le=200)
+
+
+class RowModel(Schema):
+    """A model version that saw a row."""
+
+    version_id: str
+    name: str
+    #: The dataset version through which it saw the row.
+    dataset_version_id: str
+    #: Whether it was trained on the row itself; else it was made from a version that was.
+    direct: bool
+
+
 class BaseModelRef(Schema):
     """The model a run starts from."""
 
