@@ -158,12 +158,16 @@ def _messages(cells: Cells) -> Conversation:
     spoken = [turn for turn in turns if turn["role"] != "system"]
     if len(own) > 1 or (own and turns[0] is not own[0]):
         raise RowRefused(f'has a system message in "{cells.name("messages")}" that is not its first')
+    if own and _system(cells):
+        raise RowRefused(f'has a system message both in "{cells.name("system")}" and in "{cells.name("messages")}"')
     kept = _trained_part(spoken, cells.name("messages"))
     return Conversation((own or _system(cells)) + kept, shortened=len(kept) < len(spoken))
 
 
 def _preference(cells: Cells) -> Conversation:
     chosen, rejected = (_answers(cells, role) for role in ("chosen", "rejected"))
+    if chosen == rejected:
+        raise RowRefused("has the same chosen and rejected answer; remove the row")
     prompt = _prompt(cells)
     if not prompt:
         prompt = [first for first, second in zip(chosen, rejected, strict=False) if first == second]
@@ -229,6 +233,8 @@ def _message(turn: Any, column: str) -> Message:
     text = _joined(turn[content], column) if content is not None else ""
     if not text.strip():
         raise RowRefused(f'has an empty message in "{column}"; fill it in or remove the row')
+    if "\0" in text:
+        raise RowRefused(f'holds a NUL character in "{column}"')
     return _turn(role, text)
 
 

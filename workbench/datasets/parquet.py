@@ -49,9 +49,6 @@ class Parquet:
             schema = pq.read_schema(self.file.path)
         except (OSError, pa.ArrowException) as error:
             raise self.file.refuse("is damaged or cut short, and cannot be read as Parquet") from error
-        return self._checked(schema)
-
-    def _checked(self, schema: pa.Schema) -> pa.Schema:
         repeated = next((name for name, count in Counter(schema.names).items() if count > 1), None)
         if repeated is not None:
             raise self.file.refuse(f'has two columns named "{repeated}"; rename one of them')

@@ -71,9 +71,12 @@ def test_what_comes_before_the_question_or_after_the_answer_is_left_out(extra: t
     assert found.shortened
 
 
-def test_a_system_column_gives_way_to_the_conversations_own() -> None:
+def test_a_system_message_comes_from_one_place() -> None:
+    own = [{"role": "system", "content": "Own"}, *OPENAI]
     assert said(of(OPENAI, system="Column")) == ["s:Column", "u:Hi", "a:Ho"]
-    assert said(of([{"role": "system", "content": "Own"}, *OPENAI], system="Column"))[0] == "s:Own"
+    assert said(of(own, system=" "))[0] == "s:Own"
+    with pytest.raises(RowRefused, match='both in "system" and in "m"'):
+        of(own, system="Column")
 
 
 @pytest.mark.parametrize(
@@ -90,6 +93,7 @@ def test_a_system_column_gives_way_to_the_conversations_own() -> None:
         ([OPENAI[0], {"role": "assistant", "content": None, "tool_calls": [{}]}], "has a message with a tool call"),
         ([{"role": "user", "content": [{"type": "image_url"}]}], 'has a message in "m" that is not only text'),
         ([{"role": "user", "content": " "}, OPENAI[1]], 'has an empty message in "m"'),
+        ([{"role": "user", "content": "a\0b"}, OPENAI[1]], 'holds a NUL character in "m"'),
         ([OPENAI[0]], 'has no answer to a question in "m"'),
         ([OPENAI[1]], 'has no answer to a question in "m"'),
         ([OPENAI[1], OPENAI[0]], 'has no answer to a question in "m"'),
@@ -132,6 +136,7 @@ def test_answers_as_messages_after_a_prompt() -> None:
     ("chosen", "rejected", "more", "problem"),
     [
         ("Good", "Good", {"prompt": "Hi"}, "has the same chosen and rejected answer"),
+        (OPENAI, OPENAI, {}, "has the same chosen and rejected answer"),
         ("Good", "", {"prompt": "Hi"}, 'has an empty "rejected"'),
         ("Good", "Bad", {}, "has no prompt"),
         ("Good", "Bad", {"prompt": " "}, 'has an empty "prompt"'),

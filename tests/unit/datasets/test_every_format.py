@@ -72,14 +72,14 @@ def as_parquet(rows: Rows) -> bytes:
     return content.getvalue()
 
 
-def as_xlsx(rows: Rows, *cells: Sequence[Any]) -> bytes:
+def as_xlsx(rows: Rows, *cells: Sequence[Any], compress: bool = False) -> bytes:
     lines = [list(rows[0]), *([flat(value) for value in row.values()] for row in rows), *cells]
     body = "".join(
         f'<row r="{number}">' + "".join(_cell(number, place, value) for place, value in enumerate(line)) + "</row>"
         for number, line in enumerate(lines, 1)
     )
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED) as archive:
         for name, part in {**PARTS, "xl/worksheets/sheet2.xml": SHEET.format(rows=body)}.items():
             archive.writestr(name, part)
     return content.getvalue()
@@ -155,7 +155,18 @@ def test_the_reading_says_what_was_taken_for_what(home: Path, write: Write) -> N
         'and "input" for its input.'
     )
     assert rows_of(home, content)[1].prompt == "Add\n\n1 2"
-    assert rows_of(home, content)[1].completion == "3"
+    assert rows_of(home, content)[1].completion == "3", "a whole number is no fraction"
+
+
+def test_an_excel_row_has_the_number_that_excel_shows(home: Path, write: Write) -> None:
+    content = as_xlsx([{"question": "a", "answer": "b"}], ["", ""], ["c", "d"], ["", ""], ["e", ""])
+    with pytest.raises(FileRefused, match='row 6 has an empty "answer"'):
+        load(home, write, "x.xlsx", content)
+
+
+def test_a_workbook_that_unpacks_to_too_much_is_refused(home: Path, write: Write) -> None:
+    with pytest.raises(FileRefused, match="unpacks to more than 64 MiB"):
+        load(home, write, "x.xlsx", as_xlsx([{"question": "a" * (65 << 20), "answer": "b"}], compress=True))
 
 
 @pytest.mark.parametrize(
