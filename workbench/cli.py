@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.settings import Settings
@@ -39,6 +41,18 @@ def lab(
 
 
 @app.command()
+def dashboards(
+    home: HomeOption = None,
+    port: PortOption = 8866,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """Publish the home's dashboards to reviewers, by Voilà; a server of the home must be running."""
+    from workbench import launch
+
+    launch.dashboards(settings_for(home), port, browser)
+
+
+@app.command()
 def agent(home: HomeOption = None) -> None:
     """Run the agent, which plans the queue and runs its jobs, in the foreground."""
     from workbench import launch
@@ -67,10 +81,73 @@ def demo(
     demonstration.run(settings_for(home), open_lab=open_lab, as_json=as_json, port=port)
 
 
+@app.command()
+def login(
+    home: HomeOption = None,
+    url: Annotated[str | None, typer.Option(help="The server's URL; without it, the home's running server.")] = None,
+    token_stdin: Annotated[bool, typer.Option("--token-stdin", help="Read the token from standard input.")] = False,
+) -> None:
+    """Store a personal token, so that `workbench.connect()`, papermill and batches find the server by themselves."""
+    from workbench import login as door
+
+    door.login(settings_for(home).home, url, token_stdin)
+
+
+@app.command()
+def logout() -> None:
+    """Revoke the token that `workbench login` stored, and remove it."""
+    from workbench import login as door
+
+    door.logout()
+
+
+@app.command()
+def batch(
+    notebook: Annotated[Path | None, typer.Argument(help="The notebook to run.")] = None,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", help="A name and its value, read by its type.", metavar="NAME VALUE"),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to put the executed notebook.")] = None,
+    wait: Annotated[bool, typer.Option(help="Follow the job to its end.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object on standard output.")] = False,
+    show_templates: Annotated[bool, typer.Option("--list", help="Show the shipped templates.")] = False,
+) -> None:
+    """Run a parametrised notebook as a job of the queue, and fetch the executed notebook."""
+    from workbench import batch as batches
+
+    if show_templates:
+        batches.listing(Console())
+    elif notebook is None:
+        raise typer.BadParameter("name a notebook, or give --list")
+    else:
+        batches.run(notebook, [pair(text) for text in parameters or []], output, wait=wait, as_json=as_json)
+
+
+def joined(arguments: Sequence[str]) -> list[str]:
+    """Join the two words behind each `-p`, as papermill takes them, into one: typer lists take one word each."""
+    words, found = iter(arguments), list[str]()
+    for word in words:
+        found.append(word)
+        if word in ("-p", "--parameter") and (name := next(words, None)) is not None:
+            value = None if "=" in name else next(words, None)
+            found.append(name if value is None else f"{name}={value}")
+    return found
+
+
+def pair(text: str) -> tuple[str, str]:
+    """Split `name=value`."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise typer.BadParameter("-p takes a name and a value")
+    return name, value
+
+
 def main() -> None:
     """Run the command; a known error is one sentence on standard error and exit status 1."""
+    arguments = sys.argv[1:]
     try:
-        app()
+        app(joined(arguments) if arguments[:1] == ["batch"] else arguments)
     except WorkbenchError as error:
         typer.echo(f"workbench: {error.detail}", err=True)
         sys.exit(1)

@@ -11,6 +11,7 @@ from workbench.datasets import service as datasets
 from workbench.datasets.schemas import SplitRef
 from workbench.evaluation import service as evaluation
 from workbench.evaluation.schemas import EvaluationSpec
+from workbench.jobs import notebooks
 from workbench.jobs.executor import GRACE
 from workbench.jobs.runner import Kind
 from workbench.jobs.schemas import Job
@@ -28,11 +29,15 @@ def _evaluate(spec: dict[str, Any], folder: Path) -> list[str]:
     return [sys.executable, "-m", "workbench.evaluation.run", str(folder)]
 
 
+def _notebook(spec: dict[str, Any], folder: Path) -> list[str]:
+    return [sys.executable, "-m", "workbench.jobs.run", str(folder)]
+
+
 def _publish_run(context: Context, job: Job, attempt_id: str, result: dict[str, Any]) -> dict[str, Any]:
     """Register the run's model, and queue its comparison with the base when that was wanted and rows are held out."""
     outcome = training.publish(context, job, attempt_id, result)
     made = TrainingJob.model_validate(job.spec)
-    if not made.training.evaluate or made.data.split != "train":
+    if not made.training.evaluate or made.data.split != "train" or made.data.mapping.format == "text":
         return outcome
     if datasets.version(context, made.data.version_id).test_rows == 0:
         return outcome
@@ -45,4 +50,5 @@ def _publish_run(context: Context, job: Job, attempt_id: str, result: dict[str, 
 KINDS = {
     "train": Kind(argv=_train, publish=_publish_run),
     "evaluate": Kind(argv=_evaluate, publish=evaluation.publish),
+    notebooks.KIND: Kind(argv=_notebook, publish=notebooks.publish),
 }

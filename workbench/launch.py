@@ -6,19 +6,21 @@ import contextlib
 import json
 import logging
 import os
+import runpy
 import shutil
 import signal
 import socket
 import sys
 import threading
 import time
+import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import workbench
 from workbench.core.database import Database
-from workbench.core.errors import Conflict
+from workbench.core.errors import Conflict, Unavailable
 from workbench.core.settings import Settings
 from workbench.jobs.agent import Agent, agent_lock
 from workbench.jobs.files import live_servers, read_json
@@ -27,12 +29,19 @@ from workbench.kinds import KINDS
 
 STOP_TIMEOUT = 45.0  # seconds a process gets to end by itself
 POLL_INTERVAL = 0.1  # seconds
+DASHBOARDS = "dashboards"  # folder of the home in which running dashboards are written down
 
 
 class WillNotStop(Conflict):
     """A process does not end."""
 
     code = "stop.timeout"
+
+
+class NoServerRuns(Unavailable):
+    """No server of this home runs."""
+
+    code = "server.absent"
 
 
 def lab(settings: Settings, port: int, browser: bool) -> None:
@@ -49,6 +58,16 @@ def lab(settings: Settings, port: int, browser: bool) -> None:
     LabApp.launch_instance(argv=arguments)
 
 
+def dashboards(settings: Settings, port: int, browser: bool) -> None:
+    """Replace this process by Voilà, which prints one JSON line with its URL and token when it is ready."""
+    require_server(settings.home)
+    if browser:
+        threading.Thread(target=_open_dashboards, args=(settings.home,), daemon=True).start()
+    os.environ["WORKBENCH_HOME"] = str(settings.home)
+    sys.argv[1:] = ["--home", str(settings.home), "--port", str(port or free_port())]
+    runpy.run_module("workbench_server.dashboards", run_name="__main__", alter_sys=True)
+
+
 def agent(settings: Settings) -> None:
     """Run the home's agent in this process until it is told to leave or has nothing to do."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -61,7 +80,7 @@ def agent(settings: Settings) -> None:
 
 def stop(settings: Settings) -> None:
     """End the home's server, agent, supervisors and jobs, in this order; jobs are queued to go on at the next start."""
-    for server in live_servers(settings.home):
+    for server in [*live_servers(settings.home, DASHBOARDS), *live_servers(settings.home)]:
         end(server)
     end(read_json(settings.home / "agent.json"))
     if not (settings.home / "agent.lock").exists():
@@ -91,6 +110,14 @@ def running_server(home: Path) -> dict[str, Any] | None:
     return servers[-1] if servers else None
 
 
+def require_server(home: Path) -> dict[str, Any]:
+    """Return where the home's newest server is; raises `NoServerRuns` when none runs."""
+    known = running_server(home)
+    if known is None:
+        raise NoServerRuns(f"No workbench server runs for {home}; start one with `workbench lab --home {home}`.")
+    return known
+
+
 def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
     """Wait until a condition holds; return False when it does not within `timeout` seconds."""
     deadline = time.monotonic() + timeout
@@ -103,14 +130,19 @@ def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
 
 def copy_notebooks(home: Path) -> Path:
     """Copy the notebooks that are not there yet into the home, and return their folder."""
-    folder = home / "notebooks"
-    folder.mkdir(parents=True, exist_ok=True)
-    checkout = Path(workbench.__file__).parent.parent / "notebooks"
-    source = checkout if checkout.is_dir() else Path(sys.prefix) / "share" / "workbench" / "notebooks"
-    for notebook in source.glob("*.ipynb"):
-        if not (folder / notebook.name).exists():
-            shutil.copy(notebook, folder)
+    source, folder = shipped("notebooks"), home / "notebooks"
+    for notebook in source.rglob("*.ipynb"):
+        target = folder / notebook.relative_to(source)
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(notebook, target)
     return folder
+
+
+def shipped(name: str) -> Path:
+    """Return a folder that comes with the product: that of a checkout, or the installed one."""
+    checkout = Path(workbench.__file__).parent.parent / name
+    return checkout if checkout.is_dir() else Path(sys.prefix) / "share" / "workbench" / name
 
 
 def free_port() -> int:
@@ -124,3 +156,9 @@ def _announce(home: Path) -> None:
     while (known := next((one for one in live_servers(home) if one["pid"] == os.getpid()), None)) is None:
         time.sleep(POLL_INTERVAL)
     print(json.dumps({"url": known["url"], "token": known["token"]}), flush=True)  # noqa: T201
+
+
+def _open_dashboards(home: Path) -> None:
+    while (known := next((one for one in live_servers(home, DASHBOARDS) if one["pid"] == os.getpid()), None)) is None:
+        time.sleep(POLL_INTERVAL)
+    webbrowser.open(f"{known['url']}?token={known['token']}")

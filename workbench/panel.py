@@ -1,26 +1,55 @@
-"""The main job on one page: data, training, the live run, the comparison."""
+"""Every panel by its name, and the main job on one page: data, training, the live run, the comparison."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets
+from pydantic import ValidationError
 
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import NotFound, WorkbenchError, invalid_input
 from workbench.core.texts import Language, preferred_language, text
+from workbench.core.widgets.grid import Grid
 from workbench.core.widgets.heading import Heading
+from workbench.datasets.client import Split
 from workbench.datasets.panel import DatasetPanel
 from workbench.evaluation.client import Evaluation
-from workbench.evaluation.panel import ComparisonPanel
+from workbench.evaluation.panel import ComparisonPanel, ComparisonsPanel
 from workbench.jobs.schemas import Job
+from workbench.registry.client import ModelVersion
+from workbench.registry.panel import ModelsPanel, ShowRows
+from workbench.training import routes as training_routes
 from workbench.training.client import Run
+from workbench.training.overview import RunsPanel
 from workbench.training.panel import RunPanel, TrainPanel
+from workbench.training.schemas import Preview, PreviewQuery
 
 if TYPE_CHECKING:
     from workbench.session import Workbench
 
 SUGGESTED_MODELS = 50
+
+
+class UnknownPanel(NotFound):
+    """There is no such panel."""
+
+    code = "panel.not_found"
+
+
+def panel(wb: Workbench, name: str) -> ipywidgets.DOMWidget:
+    """Make a panel by its name; who may not write gets it without buttons. Raises `UnknownPanel`."""
+    panels: dict[str, Callable[[], ipywidgets.DOMWidget]] = {
+        "main": lambda: MainPanel(wb),
+        "data": lambda: DatasetPanel(wb.datasets),
+        "train": lambda: _train(wb),
+        "runs": lambda: RunsPanel(wb.runs.list, wb.runs.__getitem__, can_write=wb.may("jobs:write")),
+        "comparisons": lambda: ComparisonsPanel(wb.http, can_write=wb.may("jobs:write")),
+        "models": lambda: ModelsPanel(wb.models, rows=_trained_rows(wb), can_write=wb.may("models:write")),
+    }
+    if name not in panels:
+        raise UnknownPanel(f"There is no panel “{name}”; choose one of {', '.join(panels)}.")
+    return panels[name]()
 
 
 class MainPanel(ipywidgets.VBox):  # type: ignore[misc]
@@ -33,7 +62,9 @@ class MainPanel(ipywidgets.VBox):  # type: ignore[misc]
         self.language = language or preferred_language()
         self._wb = wb
         self.run: RunPanel | None = None
-        self.training = TrainPanel(wb.train, bases=_bases(wb), on_start=self._started, language=self.language)
+        self.training = TrainPanel(
+            wb.train, preview=_preview(wb), bases=_bases(wb), on_start=self._started, language=self.language
+        )
         self.watching = ipywidgets.VBox()
         self.comparison = ComparisonPanel(language=self.language)
         self.data = DatasetPanel(wb.datasets, on_choice=self.training.offer, language=self.language)
@@ -72,10 +103,65 @@ class MainPanel(ipywidgets.VBox):  # type: ignore[misc]
         try:
             self.comparison.show(Evaluation(self._wb.http, str(job.outcome["evaluation_job_id"])))
         except WorkbenchError as error:
-            self.comparison.note(error.detail)
+            self.comparison.note(self.comparison.heading.explained(error))
 
     def _text(self, key: str) -> str:
         return text(key, self.language)
+
+
+def _train(wb: Workbench) -> ipywidgets.DOMWidget:
+    """Return the training form over all datasets, which shows below it the run that it starts."""
+    box = ipywidgets.VBox()
+
+    def started(run: Run) -> None:
+        watched = box.children[1:]
+        box.children = [form, RunPanel(run)]
+        for panel in watched:
+            panel.close()
+
+    form = TrainPanel(wb.train, preview=_preview(wb), bases=_bases(wb), on_start=started)
+    for dataset in reversed(wb.datasets.list()):
+        form.offer(dataset)
+    box.children = [form]
+    box.add_class("wb-panel")
+    return box
+
+
+def _trained_rows(wb: Workbench) -> ShowRows:
+    """Return the function that shows below a model version the rows which trained it."""
+    heading = Heading()
+    widths = {"row_id": "80px", "prompt": "3fr", "completion": "2fr"}
+    labels = {"row_id": text("data.row"), "prompt": text("data.prompt"), "completion": text("data.completion")}
+    grid = Grid([{"key": key, "label": labels[key], "width": width} for key, width in widths.items()])
+
+    def show(version: ModelVersion) -> Sequence[ipywidgets.DOMWidget]:
+        if version.record.job_id is None:
+            return []
+        rows = wb.rows_of(version)
+
+        def fetch(offset: int, limit: int) -> list[dict[str, Any]]:
+            return [row.model_dump(include={*widths}) for row in rows.page(offset, limit).items]
+
+        total = len(rows)
+        heading.title = text("models.rows", rows=f"{total:,}")
+        grid.show(total, fetch)
+        return [heading, grid]
+
+    return show
+
+
+def _preview(wb: Workbench) -> Callable[..., Preview]:
+    """Return the function that shows one row as a base model would see it."""
+
+    def preview(*, base: str, data: Split, offset: int, max_length: Any) -> Preview:
+        given = {"base": base, "offset": offset, "limit": 1, "max_length": max_length, **data.ref.model_dump()}
+        try:
+            query = PreviewQuery.model_validate(given)
+        except ValidationError as error:
+            raise invalid_input(error, "the preview") from error
+        return wb.http.call(training_routes.preview, query=query)
+
+    return preview
 
 
 def _bases(wb: Workbench) -> Sequence[tuple[str, str]]:

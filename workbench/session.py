@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import uuid
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from workbench import credentials
+from workbench.accounts import routes as accounts_routes
+from workbench.accounts.client import Tokens
+from workbench.accounts.schemas import Me
 from workbench.core.errors import Conflict, Unauthenticated, invalid_input
 from workbench.core.http import HTTP
 from workbench.core.schemas import Health
-from workbench.datasets.client import Datasets, Split
+from workbench.datasets.client import Dataset, Datasets, Split
 from workbench.evaluation import routes as evaluation_routes
 from workbench.evaluation.client import Evaluation
 from workbench.evaluation.schemas import EvaluationSpec
@@ -20,12 +25,12 @@ from workbench.jobs.client import Jobs
 from workbench.jobs.schemas import Job
 from workbench.registry.client import Models, ModelVersion
 from workbench.training import routes as training_routes
-from workbench.training.client import Run
-from workbench.training.schemas import TrainingSpec
+from workbench.training.client import Run, TrainedRows
+from workbench.training.rendering import RenderedRows
+from workbench.training.schemas import PreviewQuery, RowModel, TrainingSpec
 
 if TYPE_CHECKING:
-    from workbench.evaluation.panel import ComparisonsPanel
-    from workbench.panel import MainPanel
+    from ipywidgets import DOMWidget
 
 
 class NoServer(Unauthenticated):
@@ -63,6 +68,7 @@ class Workbench:
         self.models = Models(http)
         self.jobs = Jobs(http)
         self.runs = Runs(http)
+        self.tokens = Tokens(http)
 
     def train(
         self, *, base: str | ModelVersion, data: Split, method: str = "sft", adapter: str | None = None, **options: Any
@@ -78,6 +84,20 @@ class Workbench:
             raise invalid_input(error, "the training spec") from error
         job = self.http.call(training_routes.submit, body=spec, idempotency_key=uuid.uuid4().hex)
         return Run(self.http, job.id)
+
+    def preview(self, *, base: str | ModelVersion, data: Split, limit: int = 3, max_length: int = 1024) -> RenderedRows:
+        """Show the first rows of `data` as tokens under the base's chat template; those that are trained are marked."""
+        named = base if isinstance(base, str) else base.id
+        query = PreviewQuery(base=named, limit=limit, max_length=max_length, **data.ref.model_dump())
+        return RenderedRows(self.http.call(training_routes.preview, query=query))
+
+    def rows_of(self, model: ModelVersion) -> TrainedRows:
+        """Return the very rows that trained a model version."""
+        return TrainedRows(self.http, model.id)
+
+    def models_of(self, dataset: Dataset, row_id: int) -> list[RowModel]:
+        """Return the model versions that were trained on a row of a dataset, and those made from them."""
+        return self.http.call(training_routes.row_models, dataset_id=dataset.id, row_id=str(row_id)).items
 
     def evaluate(
         self,
@@ -117,21 +137,24 @@ class Workbench:
             )
         return Evaluation(self.http, str(job.outcome["evaluation_job_id"]))
 
-    def comparisons(self) -> ComparisonsPanel:
-        """Show the finished evaluations, one at a time."""
-        from workbench.evaluation.panel import ComparisonsPanel
-
-        return ComparisonsPanel(self.http)
-
     def health(self) -> Health:
         """Return the server's state."""
         return self.http.call(jobs_routes.health)
 
-    def panel(self) -> MainPanel:
-        """Show the main job: data, training, the live run, the comparison."""
-        from workbench.panel import MainPanel
+    @cached_property
+    def me(self) -> Me:
+        """Who this connection stands for, and what it may do."""
+        return self.http.call(accounts_routes.me)
 
-        return MainPanel(self)
+    def may(self, permission: str) -> bool:
+        """Tell whether this connection has a permission, such as `jobs:write`."""
+        return permission in self.me.permissions
+
+    def panel(self, name: str = "main") -> DOMWidget:
+        """Show a panel: the whole main job, or one of data, train, runs, comparisons and models."""
+        from workbench.panel import panel
+
+        return panel(self, name)
 
     def close(self) -> None:
         """Close the connection; every handle made from it ends with it."""
@@ -142,15 +165,17 @@ class Workbench:
 
 
 def connect(url: str | None = None, token: str | None = None) -> Workbench:
-    """Connect to the workbench server: by the arguments, or by what the server gave this kernel.
+    """Connect to the workbench server: by the arguments, by the environment (a kernel's says it), or by the login.
 
-    Raises `NoServer` when neither says where it is.
+    Raises `NoServer` when none of them says where it is.
     """
     url = url or os.environ.get("WORKBENCH_URL")
     token = token or os.environ.get("WORKBENCH_TOKEN")
+    if not url and not token and (stored := credentials.load()) is not None:
+        url, token = stored.url, stored.token
     if not url or not token:
         raise NoServer(
-            "No workbench server is known here: run this in a notebook that `workbench lab` opened,"
-            " give connect() the server's url and token, or set WORKBENCH_URL and WORKBENCH_TOKEN."
+            "No workbench server is known here: run this in a notebook that `workbench lab` opened, give connect()"
+            " the server's url and token, set WORKBENCH_URL and WORKBENCH_TOKEN, or run `workbench login` once."
         )
     return Workbench(HTTP(url, token))

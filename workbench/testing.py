@@ -130,7 +130,7 @@ def make_model(
 
 def store_rows(
     home: Path,
-    rows: Iterable[Mapping[str, str]],
+    rows: Iterable[Mapping[str, Any]],
     *,
     split: Split = "all",
     test_fraction: float = 0.1,

@@ -16,6 +16,7 @@ from tornado import web
 from workbench.accounts import service
 from workbench.core.context import Principal
 from workbench.core.database import Database
+from workbench.core.schemas import Ref
 
 
 @dataclass
@@ -23,10 +24,11 @@ class WorkbenchUser(User):
     """A Jupyter user that carries the permissions of its credential."""
 
     permissions: frozenset[str] = frozenset()
+    holder: Ref | None = None
 
     def principal(self) -> Principal:
         """Return the caller as the services know it."""
-        return Principal(self.username, self.display_name, self.permissions)
+        return Principal(self.username, self.display_name, self.permissions, self.holder)
 
 
 class OwnHandler:
@@ -34,7 +36,7 @@ class OwnHandler:
 
 
 class WorkbenchIdentityProvider(PasswordIdentityProvider):
-    """Takes Jupyter's own token or password (= the owner) and our kernel and job tokens."""
+    """Takes Jupyter's own token or password (= the owner) and our kernel, job and personal tokens."""
 
     #: Set by the extension before the first request.
     database: Database
@@ -54,11 +56,11 @@ class WorkbenchIdentityProvider(PasswordIdentityProvider):
         if not token:
             return None
         if self.token and hmac.compare_digest(token.encode(), self.token.encode()):
-            return _user(service.owner())
+            return user_of(service.owner())
         if handler.get_query_argument("token", ""):
-            return None  # kernel and job tokens live long: they never travel in a URL
+            return None  # our tokens live long: they never travel in a URL
         principal = await asyncio.to_thread(self._verify, token)
-        return _user(principal) if principal is not None else None
+        return user_of(principal) if principal is not None else None
 
     def user_to_cookie(self, user: User) -> str:
         """Serialize the owner, the only one who gets a cookie."""
@@ -67,7 +69,7 @@ class WorkbenchIdentityProvider(PasswordIdentityProvider):
     def user_from_cookie(self, cookie_value: str) -> User | None:
         """Return the owner for a cookie that this server signed."""
         owner = service.owner()
-        return _user(owner) if json.loads(cookie_value).get("username") == owner.id else None
+        return user_of(owner) if json.loads(cookie_value).get("username") == owner.id else None
 
     def set_login_cookie(self, handler: web.RequestHandler, user: User) -> None:
         """Give the owner's browser a cookie; never a script, and never the holder of a lesser token."""
@@ -77,11 +79,11 @@ class WorkbenchIdentityProvider(PasswordIdentityProvider):
 
     def user_for_token(self, token: str) -> User:
         """Return the user who typed Jupyter's token into the login form."""
-        return _user(service.owner())
+        return user_of(service.owner())
 
     def generate_anonymous_user(self, handler: web.RequestHandler) -> User:
         """Return the owner: Jupyter calls this for a typed password."""
-        return _user(service.owner())
+        return user_of(service.owner())
 
     @property
     def auth_enabled(self) -> bool:
@@ -95,7 +97,12 @@ class WorkbenchIdentityProvider(PasswordIdentityProvider):
 
     def _verify(self, token: str) -> Principal | None:
         with self.database.read() as session:
-            return service.verify(session, token)
+            principal = service.verify(session, token)
+            news = principal is not None and service.use_is_news(session, principal)
+        if principal is not None and news:
+            with self.database.write() as session:
+                service.note_use(session, principal)
+        return principal
 
 
 class WorkbenchAuthorizer(Authorizer):
@@ -106,11 +113,13 @@ class WorkbenchAuthorizer(Authorizer):
         return "kernels:use" in getattr(user, "permissions", frozenset())
 
 
-def _user(principal: Principal) -> WorkbenchUser:
+def user_of(principal: Principal) -> WorkbenchUser:
+    """Return a principal as the user that Jupyter asks for."""
     return WorkbenchUser(
         username=principal.id,
         name=principal.name,
         display_name=principal.name,
         initials=principal.name[:2].upper(),
         permissions=principal.permissions,
+        holder=principal.holder,
     )

@@ -1,18 +1,22 @@
-"""Gives each kernel the server's address and a token of its visitor, and none of the server's secrets."""
+"""Gives each kernel the server's address, its visitor's language and a token, and none of the server's secrets."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, cast
 
 from jupyter_server import CallContext
+from jupyter_server.serverapp import ServerApp
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
 from workbench.accounts import service
+from workbench.accounts.roles import Role
 from workbench.core.context import Principal
 from workbench.core.database import Database
+from workbench.core.texts import Language
+from workbench_server.language import lab_language
 
 #: Variables of the server that no kernel may see.
 SECRETS = (
@@ -28,16 +32,25 @@ SECRETS = (
 class WorkbenchKernelManager(AsyncMappingKernelManager):
     """Starts kernels that can call the workbench as the user who started them."""
 
+    #: What a kernel's token allows, and what kind of holder it has.
+    role: ClassVar[Role] = "program"
+    holder: ClassVar[service.Holder] = "kernel"
     #: Set by the extension before the first kernel; None when the workbench refused to serve.
     database: Database | None = None
     server_url: str
+
+    def language(self) -> Language | None:
+        """Return the visitor's language, None to leave it to the system."""
+        return lab_language(cast(ServerApp, self.parent))
 
     async def _async_start_kernel(self, *, kernel_id: str | None = None, **kwargs: Any) -> str:
         if kernel_id is not None and kernel_id in self:
             return str(await super()._async_start_kernel(kernel_id=kernel_id, **kwargs))
         kernel_id = kernel_id or self.new_kernel_id(**kwargs)
-        variables = await asyncio.to_thread(self._credentials, _visitor(), kernel_id)
-        kwargs["env"] = without_secrets(kwargs.get("env") or os.environ) | variables
+        variables = await asyncio.to_thread(self._credentials, visitor(), kernel_id)
+        given = without_secrets(kwargs.get("env") or os.environ)
+        language = self.language()
+        kwargs["env"] = ({"WORKBENCH_LANGUAGE": language} if language is not None else {}) | given | variables
         try:
             return str(await super()._async_start_kernel(kernel_id=kernel_id, **kwargs))
         except Exception:
@@ -55,13 +68,13 @@ class WorkbenchKernelManager(AsyncMappingKernelManager):
         if self.database is None:
             return {}
         with self.database.write() as session:
-            token = service.issue(session, user, "program", "kernel", kernel_id)
+            token = service.issue(session, user, self.role, self.holder, kernel_id)
         return {"WORKBENCH_URL": self.server_url, "WORKBENCH_TOKEN": token}
 
     def _revoke(self, kernel_id: str) -> None:
         if self.database is not None:
             with self.database.write() as session:
-                service.revoke(session, "kernel", kernel_id)
+                service.revoke(session, self.holder, kernel_id)
 
 
 def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
@@ -69,7 +82,8 @@ def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name not in SECRETS}
 
 
-def _visitor() -> Principal:
+def visitor() -> Principal:
+    """Return who asks for the kernel: the user of the present request, or the owner."""
     handler = CallContext.get(CallContext.JUPYTER_HANDLER)
     user = getattr(handler, "current_user", None)
     return user.principal() if user is not None else service.owner()

@@ -50,7 +50,7 @@ def operation(route: Route[Any], returns: dict[str, Any]) -> dict[str, Any]:
         "operationId": route.name,
         "tags": [route.name.partition(".")[0]],
         "summary": summary,
-        "description": f"Permission: `{route.permission}` ({PERMISSIONS.get(route.permission or '', 'any caller')}).",
+        "description": _permission(route.permission),
         "parameters": [*_path_parameters(route), *_query_parameters(route.query)],
         "responses": _responses(route, returns),
     }
@@ -64,6 +64,10 @@ def operation(route: Route[Any], returns: dict[str, Any]) -> dict[str, Any]:
     if route.kind == "socket":
         described["x-messages"] = returns
     return described
+
+
+def _permission(name: str | None) -> str:
+    return f"Permission: `{name}` ({PERMISSIONS[name]})." if name is not None else "For every known caller."
 
 
 def _responses(route: Route[Any], returns: dict[str, Any]) -> dict[str, Any]:

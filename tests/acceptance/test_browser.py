@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from browser import COMMAND, RUN_PATIENCE, drop, fill_in, open_notebook, opened, run_all, take_pictures, wait_for_kernel
+from playwright.sync_api import Page
 from servers import Lab, attempt_lines, running_lab, until
 
 from workbench.testing import demo_rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
-PATIENCE = 60_000  # milliseconds; only a broken test waits so long
-RUN_PATIENCE = 240_000  # milliseconds for a whole run on a busy machine
 SETTINGS = {"max_steps": "3000", "batch_size": "8", "learning_rate": "1e-3", "max_length": "64"}
 MORE_SETTINGS = {"logging_steps": "10", "save_steps": "5000"}
 LOGGED_STEPS = list(range(10, 3001, 10))
 
-READY = """async () => {
-  const panel = window.jupyterapp.shell.currentWidget;
-  await panel.context.ready;
-  await panel.sessionContext.ready;
-  await panel.sessionContext.session.kernel.info;
-}"""
-COMMAND = "([command, options]) => void window.jupyterapp.commands.execute(command, options)"
+SAVE = "() => window.jupyterapp.commands.execute('docmanager:save')"
+STEPS = list(range(10, 3001, 10))
+
 SAVE = "() => window.jupyterapp.commands.execute('docmanager:save')"
 FILE = """([name, content]) => {
   const transfer = new DataTransfer();
@@ -50,46 +42,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture
 def page(lab: Lab) -> Iterator[Page]:
-    """A page that fails the test when it asked another host for something, or an error was thrown in it."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
-        give_up("Chromium is not installed: install the packages `chromium` and `fonts-noto-cjk`")
-    faults: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 2400})
-        page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
-        page.on("request", lambda request: faults.append(request.url) if _leaves(lab, request.url) else None)
-        page.on("dialog", lambda dialog: dialog.accept())
+    with opened(lab.url) as page:
         yield page
-        browser.close()
-    assert faults == []
-
-
-def _leaves(lab: Lab, url: str) -> bool:
-    return not url.startswith((lab.url, "data:", "blob:"))
-
-
-def open_notebook(page: Page, lab: Lab) -> None:
-    page.goto(f"{lab.url}lab/tree/workbench.ipynb?token={lab.token}")
-    wait_for_kernel(page)
-
-
-def wait_for_kernel(page: Page) -> None:
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
-    page.evaluate(READY)
-
-
-def drop(page: Page, name: str, content: str) -> None:
-    transfer = page.evaluate_handle(FILE, [name, content])
-    page.dispatch_event(".wb-drop-zone", "drop", {"dataTransfer": transfer})
-
-
-def fill_in(page: Page, **values: str) -> None:
-    for name, value in values.items():
-        page.fill(f".wb-form [name={name}]", value)
 
 
 def plotted(page: Page) -> list[int]:
@@ -106,16 +60,9 @@ def saved(page: Page, lab: Lab) -> bool:
     return "application/vnd.jupyter.widget-view" in (lab.home / "notebooks" / "workbench.ipynb").read_text()
 
 
-def take_pictures(page: Page, folder: Path) -> None:
-    for theme in ("JupyterLab Dark", "JupyterLab Light"):
-        page.evaluate(COMMAND, ["apputils:change-theme", {"theme": theme}])
-        page.wait_for_selector(f"body[data-jp-theme-name='{theme}']", state="attached")
-        page.screenshot(path=folder / f"{theme.split()[1].lower()}.png")
-
-
 def test_the_main_job(page: Page, lab: Lab, base: Path, tmp_path: Path) -> None:
     open_notebook(page, lab)
-    page.evaluate(COMMAND, ["notebook:run-all-cells", {}])
+    run_all(page)
     rows = demo_rows()
     page.wait_for_selector(".wb-drop-zone")
     drop(page, "support.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows))
@@ -156,7 +103,7 @@ def test_a_restarted_kernel_finds_the_run_again(page: Page, lab: Lab) -> None:
     page.evaluate(COMMAND, ["notebook:clear-all-cell-outputs", {}])
     page.wait_for_selector(".wb-panel", state="detached")
     wait_for_kernel(page)
-    page.evaluate(COMMAND, ["notebook:run-all-cells", {}])
+    run_all(page)
     wait_for_points(page, len(LOGGED_STEPS))
     page.wait_for_selector(".wb-sample")
     assert plotted(page) == LOGGED_STEPS
@@ -165,7 +112,7 @@ def test_a_restarted_kernel_finds_the_run_again(page: Page, lab: Lab) -> None:
 
 def test_a_refused_value_stands_beside_its_field(page: Page, lab: Lab, base: Path) -> None:
     open_notebook(page, lab)
-    page.evaluate(COMMAND, ["notebook:run-all-cells", {}])
+    run_all(page)
     page.wait_for_selector(".wb-form button[type=submit]:enabled")
     fill_in(page, base=str(base / "nowhere"), learning_rate="abc")
     page.click(".wb-form button[type=submit]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,12 +10,13 @@ from pathlib import Path
 import pytest
 from servers import Lab, attempt_lines
 
-from workbench.core.errors import Conflict, Invalid
+from workbench.core.errors import Conflict, Invalid, WorkbenchError
 from workbench.core.http import HTTP
 from workbench.datasets.client import Dataset
 from workbench.evaluation.client import Evaluation
 from workbench.jobs.client import JobFailed
 from workbench.jobs.schemas import MetricMessage, StateMessage
+from workbench.testing import demo_rows
 from workbench.training.client import Run
 
 HEAVY = ("torch", "transformers", "pandas", "sqlalchemy", "pyarrow", "trl", "peft")
@@ -68,6 +70,52 @@ def test_the_model_leads_back_to_its_rows(lab: Lab, run: Run, data: Dataset) -> 
     assert ("dataset_version", data.version.id, "trained on train") in edges
     assert ("model_version", run.base.id, "base") in edges
     assert ("job", run.id, f"made by {run.id.replace('job_', 'att_')}_1") in edges
+
+
+def test_a_model_leads_to_the_very_rows_and_a_row_to_the_models_that_saw_it(
+    lab: Lab, run: Run, data: Dataset, base: Path
+) -> None:
+    rows = lab.wb.rows_of(run.model)
+    assert [row.row_id for row in rows] == [row.row_id for row in data["train"]]
+    assert [row.prompt for row in rows.page(3, 2).items] == [row.prompt for row in data["train"].page(3, 2).items]
+    seen, unseen = next(iter(rows)).row_id, next(iter(data["test"])).row_id
+
+    options = {"max_steps": 1, "batch_size": 16, "evaluate": False}
+    child = lab.wb.train(base=run.model, data=data["test"], max_length=64, **options).wait()
+    cut = lab.wb.train(base=str(base), data=data["train"], max_length=16, **options).wait()
+    kept = {row.row_id for row in lab.wb.rows_of(cut.model)}
+    assert len(kept) == cut.model.record.record["rows_used"] < len(rows)
+    dropped = next(row.row_id for row in rows if row.row_id not in kept)
+
+    def saw(row_id: int) -> dict[str, bool]:
+        return {model.version_id: model.direct for model in lab.wb.models_of(data, row_id)}
+
+    assert saw(seen) | {cut.model.id: True} == {run.model.id: True, child.model.id: False, cut.model.id: True}
+    assert saw(unseen) == {child.model.id: True}
+    assert saw(dropped) == {run.model.id: True, child.model.id: False}
+    with pytest.raises(WorkbenchError, match="brought here"):
+        len(lab.wb.rows_of(run.base))
+    with pytest.raises(WorkbenchError, match="has a row 99999"):
+        lab.wb.models_of(data, 99_999)
+
+
+def test_a_sharegpt_file_is_trained_on_and_compared_by_itself(lab: Lab, base: Path, tmp_path: Path) -> None:
+    rows = [
+        {"conversations": [{"from": "human", "value": row["prompt"]}, {"from": "gpt", "value": row["completion"]}]}
+        for row in demo_rows()[:80]
+    ]
+    (tmp_path / "chats.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    data = lab.wb.datasets.upload(tmp_path / "chats.jsonl")
+    assert 'took column "conversations" for the conversation' in data.reading
+    shown = lab.wb.preview(base=str(base), data=data["train"], limit=1, max_length=64)
+    assert [span.trained for span in shown[0].spans] == [False, True]
+    run = lab.wb.train(base=str(base), data=data["train"], max_steps=2, batch_size=8, max_length=64).wait()
+    found = lab.wb.comparison(run).wait().record
+    assert found.comparison is not None
+    assert {metric.metric for metric in found.comparison.metrics} == {
+        *("exact_match", "token_f1", "rouge_l", "chrf", "perplexity"),
+    }
+    assert all(metric.low <= metric.difference <= metric.high for metric in found.comparison.metrics)
 
 
 def test_the_evaluation_keeps_every_sample(run: Run, evaluation: Evaluation) -> None:
@@ -162,14 +210,18 @@ def test_the_server_never_loads_torch(lab: Lab, run: Run, evaluation: Evaluation
         "{evaluation_id}": evaluation.record.id,
         "{model_id}": run.model.record.model_id,
         "{dataset_id}": lab.wb.datasets["integration"].id,
+        "{row_id}": "0",
     }
+    preview = {"base": run.base.id, "version_id": lab.wb.datasets["integration"].version.id, "split": "train"}
+    refused = {f"/api/jobs/{run.id}/notebook": 404}
     for path, methods in spec["paths"].items():
-        version = run.model.id if "/models/" in path else lab.wb.datasets["integration"].version.id
+        version = run.model.id if "/models/" in path or "/train/" in path else lab.wb.datasets["integration"].version.id
         for name, value in (ids | {"{version_id}": version}).items():
             path = path.replace(name, value)
         if "get" in methods and "x-messages" not in methods["get"]:
-            answer = httpx.get(lab.url.rstrip("/") + path, headers=http._headers, timeout=30)
-            assert answer.status_code == 200, (path, answer.text)
+            query = preview if path == "/api/train/preview" else {}
+            answer = httpx.get(lab.url.rstrip("/") + path, headers=http._headers, params=query, timeout=60)
+            assert answer.status_code == refused.get(path, 200), (path, answer.text)
     maps = Path(f"/proc/{lab.process.pid}/maps").read_text()
     assert "libtorch" not in maps
     assert "/torch/" not in maps

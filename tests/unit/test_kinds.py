@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def trained(context: Context, base: Path, *, test_fraction: float = 0.2, split: 
     ref = SplitRef.model_validate({"version_id": version.id, "split": split})
     job = training.submit(context, TrainingSpec(base=str(base), data=ref, **spec))
     context.session.flush()
+    shutil.copytree(base, context.settings.home / str(RESULT["model_path"]))
     outcome = KINDS["train"].publish(context, job, "att_1", RESULT)
     return job.model_copy(update={"outcome": outcome})
 

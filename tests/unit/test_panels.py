@@ -12,13 +12,12 @@ from typing import Any, ClassVar
 import ipywidgets
 import numpy as np
 import pytest
+from in_process import InProcess
 
-from workbench.accounts.service import owner
-from workbench.core.context import Context
 from workbench.core.database import Database
-from workbench.core.errors import FieldProblem, Invalid, NotFound, RemoteError, WorkbenchError
+from workbench.core.errors import FieldProblem, Invalid, NotFound, RemoteError
 from workbench.core.http import HTTP, ServerUnreachable
-from workbench.core.routes import Download, Route, UploadedFile
+from workbench.core.routes import Download, Route
 from workbench.core.schemas import Page
 from workbench.core.settings import Settings
 from workbench.core.texts import Language
@@ -31,7 +30,15 @@ from workbench.datasets.schemas import Dataset as DatasetRecord
 from workbench.evaluation import routes as evaluation_routes
 from workbench.evaluation.client import Evaluation
 from workbench.evaluation.panel import ComparisonPanel, ComparisonsPanel
-from workbench.evaluation.schemas import Answer, Comparison, MetricComparison, ModelScore, SampleRow, SamplesPage
+from workbench.evaluation.schemas import (
+    Answer,
+    Comparison,
+    MetricComparison,
+    ModelScore,
+    RowFilter,
+    SampleRow,
+    SamplesPage,
+)
 from workbench.evaluation.schemas import Evaluation as EvaluationRecord
 from workbench.jobs import routes as jobs_routes
 from workbench.jobs.schemas import Job, LogPage, Message, MetricMessage, ResumedMessage, StateMessage
@@ -83,29 +90,6 @@ class ScriptedServer(HTTP):
 
     def asked_for(self, route: Route[Any]) -> list[dict[str, Any]]:
         return [given for asked, given in self.asked if asked is route]
-
-
-class InProcess(HTTP):
-    """The dataset service behind the client, without a socket."""
-
-    def __init__(self, database: Database, settings: Settings) -> None:
-        super().__init__("http://in-process", "token")
-        self._database, self._settings = database, settings
-
-    def call(self, route: Route[Any], *, query: Any = None, **parameters: Any) -> Any:
-        if route.query is not None:
-            parameters["query"] = query or route.query()
-        assert route.endpoint is not None
-        try:
-            with self._database.write() as session:
-                return route.endpoint(Context(session, owner(), self._settings), **parameters)
-        except WorkbenchError as error:
-            raise RemoteError(error.problem()) from error
-
-    def upload(self, route: Route[Any], path: Path, *, query: Any, progress: Any = None, **parameters: Any) -> Any:
-        copy = self._settings.home / "upload"
-        shutil.copy(path, copy)
-        return self.call(route, query=query, file=UploadedFile(copy, copy.stat().st_size, ""), **parameters)
 
 
 def job(state: str = "running", **changes: Any) -> Job:
@@ -342,7 +326,7 @@ def answer(panel: DatasetPanel, **values: str) -> None:
 class TestDatasetPanel:
     def test_it_begins_with_what_to_do(self, datasets: Datasets) -> None:
         panel = DatasetPanel(datasets)
-        assert "Each row needs a prompt" in panel.heading.note
+        assert "prompts and completions, conversations" in panel.heading.note
         assert panel.grid not in panel.children
 
     def test_a_dropped_file_is_read_and_shown(self, datasets: Datasets, file: Callable[[str, str], Path]) -> None:
@@ -354,8 +338,12 @@ class TestDatasetPanel:
         assert "support, version 1: 60 rows" in panel.heading.note
         assert [dataset.name for dataset in chosen] == ["support"]
         assert panel.grid.total == 60
-        assert panel.grid._fetch(58, 5)[1] == {"row_id": 59, "prompt": "What is 59?", "completion": "59"} | {
-            "split": panel.grid._fetch(59, 1)[0]["split"]
+        assert panel.grid._fetch(58, 5)[1] == {
+            "row_id": 59,
+            "prompt": "What is 59?",
+            "completion": "59",
+            "rejected": None,
+            "split": panel.grid._fetch(59, 1)[0]["split"],
         }
 
     def test_one_side_can_be_shown(self, datasets: Datasets, file: Callable[[str, str], Path]) -> None:
@@ -378,13 +366,34 @@ class TestDatasetPanel:
         drop(panel, file("abc.csv", UNSURE))
         assert panel.question in panel.children
         assert "Cannot tell which column" in panel.question.notice
-        assert [field["name"] for field in panel.question.fields] == ["prompt", "completion"]
+        assert [field["name"] for field in panel.question.fields] == [
+            *("format", "prompt", "completion", "input", "system"),
+        ]
         answer(panel, prompt="b", completion="nothing")
         assert 'has no column "nothing"' in panel.question.notice
         answer(panel, prompt="b", completion="c")
         assert panel.dataset is not None
         assert panel.dataset.version.mapping == ColumnMapping(prompt="b", completion="c")
         assert panel.question not in panel.children
+
+    def test_another_format_asks_for_other_columns(self, datasets: Datasets, file: Callable[[str, str], Path]) -> None:
+        panel = DatasetPanel(datasets)
+        drop(panel, file("abc.csv", UNSURE))
+        panel.question.values = {"format": "preference", "prompt": "", "completion": ""}
+        assert [field["name"] for field in panel.question.fields] == [
+            "format",
+            "chosen",
+            "rejected",
+            "prompt",
+            "system",
+        ]
+        answer(panel, format="preference", chosen="b", rejected="c", prompt="a", system="")
+        assert panel.dataset is not None
+        assert panel.dataset.version.mapping.format == "preference"
+        assert [column["key"] for column in panel.grid.columns] == [
+            *("row_id", "split", "prompt", "completion", "rejected"),
+        ]
+        assert panel.grid._fetch(0, 1)[0]["rejected"] == "three 0"
 
     def test_a_name_that_is_taken_becomes_a_new_version(
         self, datasets: Datasets, file: Callable[[str, str], Path]
@@ -512,47 +521,45 @@ class TestTrainPanel:
 
 
 def score(role: str, exact_match: float, perplexity: float) -> ModelScore:
-    values = {"exact_match": exact_match, "perplexity": perplexity, "token_f1": None, "rouge_l": None, "chrf": None}
+    graded = {"token_f1": exact_match, "rouge_l": exact_match, "chrf": 100 * exact_match}
+    values = {"exact_match": exact_match, "perplexity": perplexity, **graded}
     return ModelScore.model_construct(version_id=f"mv_{role}", role=role, rows=2, **values)
 
 
-def evaluation(comparison: Comparison | None, number: int = 1) -> EvaluationRecord:
+def evaluation(comparison: Comparison | None) -> EvaluationRecord:
+    scores = [score("base", 0.0, 9.0), score("tuned", 0.5, 2.0)]
+    names = {"model": "support v1", "baseline": "tiny v1", "dataset": "rows v1"}
     return EvaluationRecord.model_construct(
-        id=f"ev_{number}",
-        job_id="job_2",
-        model=f"support v{number}",
-        baseline="tiny v1",
-        dataset="faq v3",
-        scores=[score("base", 0.0, 9.0), score("tuned", 0.5, 2.0)],
-        comparison=comparison,
-        created_at=NOW,
+        id="ev_1", job_id="job_2", scores=scores, comparison=comparison, created_at=NOW, **names
     )
 
 
-EXACT = MetricComparison(metric="exact_match", base=0.0, tuned=0.5, difference=0.5, low=0.3, high=0.7, verdict="better")
-PERPLEXITY = MetricComparison(
-    metric="perplexity", base=9.0, tuned=2.0, difference=-1.5, low=-1.6, high=-1.4, verdict="better"
-)
 BETTER = Comparison(
     verdict="better",
-    sentence="",
+    sentence="It is better.",
     p_value=0.00001,
-    rows=2,
-    only_tuned=1,
+    rows=40,
+    only_tuned=20,
     only_base=0,
-    metrics=[EXACT, PERPLEXITY],
-    resamples=10_000,
+    metrics=[
+        MetricComparison(
+            metric="exact_match", base=0.0, tuned=0.5, difference=0.5, low=0.35, high=0.65, verdict="better"
+        ),
+        MetricComparison(
+            metric="perplexity", base=9.0, tuned=2.0, difference=-1.5, low=-1.9, high=-1.1, verdict="better"
+        ),
+    ],
 )
 SAMPLE = SampleRow(
     row_id=0,
     prompt="What is <b>1</b>?",
     expected="1",
     answers=[
-        Answer(role="base", version_id="mv_base", answer="7", exact_match=False, nll=1.0, tokens=1),
-        Answer(role="tuned", version_id="mv_tuned", answer="1", exact_match=True, token_f1=1.0, nll=0.1, tokens=1),
+        Answer(role="base", version_id="mv_base", answer="7", exact_match=False, nll=1.0, tokens=2, token_f1=0.0),
+        Answer(role="tuned", version_id="mv_tuned", answer="1", exact_match=True, nll=0.1, tokens=2, token_f1=1.0),
     ],
 )
-COUNTS: dict[Any, int] = {"all": 41, "gained": 41, "lost": 0, "both": 0, "neither": 0}
+COUNTS: dict[RowFilter, int] = {"all": 45, "gained": 45, "lost": 0, "both": 0, "neither": 0}
 
 
 def evaluation_answers(record: EvaluationRecord, *states: Job) -> dict[int, Any]:
@@ -560,18 +567,12 @@ def evaluation_answers(record: EvaluationRecord, *states: Job) -> dict[int, Any]
         id(jobs_routes.show): list(states),
         id(jobs_routes.resume): job("queued"),
         id(evaluation_routes.show): record,
-        id(evaluation_routes.samples): SamplesPage(items=[SAMPLE], offset=0, total=41, counts=COUNTS),
+        id(evaluation_routes.listing): Page(items=[record]),
+        id(evaluation_routes.samples): SamplesPage(items=[SAMPLE], offset=0, total=45, counts=COUNTS),
     }
 
 
 DONE = job("succeeded", id="job_2", kind="evaluate", outcome={"evaluation_id": "ev_1"})
-
-
-def shown_comparison(record: EvaluationRecord, language: Language = "en") -> tuple[ComparisonPanel, ScriptedServer]:
-    server = ScriptedServer(evaluation_answers(record, DONE), [[StateMessage(job=DONE)]])
-    panel = ComparisonPanel(Evaluation(server, "job_2"), language=language)
-    panel.join(FAR)
-    return panel, server
 
 
 class TestComparisonPanel:
@@ -579,65 +580,104 @@ class TestComparisonPanel:
         assert "by itself" in ComparisonPanel().heading.note
 
     def test_scores_verdict_and_answers(self) -> None:
-        panel, _ = shown_comparison(evaluation(BETTER))
+        server = ScriptedServer(evaluation_answers(evaluation(BETTER), DONE), [[StateMessage(job=DONE)]])
+        panel = ComparisonPanel(Evaluation(server, "job_2"))
+        panel.join(FAR)
         widget = panel.comparison
         assert widget in panel.children
         assert widget.sentence == "The tuned model is better than its base: exact match 0.000 → 0.500 (p < 0.001)."
-        assert widget.detail == "With 2 rows, a difference below about 20.0 points cannot be told from noise."
-        assert panel.heading.note == "support v1 beside tiny v1, 2 rows of faq v3."
-        assert widget.scores == [
-            {"label": "Exact match (higher is better)", "base": "0.000", "tuned": "0.500", "verdict": "better"}
-            | {"difference": "+0.500 (+0.300 to +0.700)"},
-            {"label": "Perplexity (lower is better)", "base": "9.000", "tuned": "2.000", "verdict": "better"}
-            | {"difference": "× 0.223 (× 0.202 to × 0.247)"},
+        assert widget.detail == "With 40 rows, a difference below about 15.0 points cannot be told from noise."
+        lines = {line["label"]: line for line in widget.scores}
+        assert list(lines) == [
+            *("Exact match (higher is better)", "Token F1 (higher is better)", "ROUGE-L (higher is better)"),
+            *("chrF (higher is better)", "Perplexity (lower is better)"),
         ]
+        first, *_, last = widget.scores
+        assert (first["base"], first["tuned"], first["difference"]) == ("0.000", "0.500", "+0.500 (+0.350 to +0.650)")
+        assert (last["difference"], last["verdict"]) == ("× 0.223 (× 0.15 to × 0.333)", "better")
+        assert (lines["Token F1 (higher is better)"]["difference"], widget.total) == ("", 45)
         assert widget.samples == [
-            {"prompt": "What is <b>1</b>?", "expected": "1", "base": "7", "base_right": False, "base_figures": ""}
+            {
+                "prompt": "What is <b>1</b>?",
+                "expected": "1",
+                "base": "7",
+                "base_right": False,
+                "base_figures": "F1 0.00",
+            }
             | {"tuned": "1", "tuned_right": True, "tuned_figures": "F1 1.00"}
         ]
-        assert (widget.total, widget.counts["gained"]) == (41, 41)
+        assert panel.heading.note == "support v1 beside tiny v1, 2 rows of rows v1."
+
+    def test_the_browser_asks_for_the_rows_that_it_shows(self) -> None:
+        server = ScriptedServer(evaluation_answers(evaluation(BETTER), DONE), [[StateMessage(job=DONE)]])
+        panel = ComparisonPanel(Evaluation(server, "job_2"))
+        panel.join(FAR)
+        panel.comparison.on_ask({"filter": "lost", "search": "Paris", "sort": "loss", "offset": 40}, [])
+        query = server.asked_for(evaluation_routes.samples)[-1]["query"]
+        assert (query.filter, query.search, query.sort, query.offset) == ("lost", "Paris", "loss", 40)
+        assert panel.comparison.counts["gained"] == 45
+
+    def shown(self, comparison: Comparison, language: Language = "en") -> tuple[ComparisonPanel, ScriptedServer]:
+        server = ScriptedServer(evaluation_answers(evaluation(comparison), DONE), [[StateMessage(job=DONE)]])
+        panel = ComparisonPanel(Evaluation(server, "job_2"), language=language)
+        panel.join(FAR)
+        return panel, server
 
     def test_a_verdict_by_another_metric_shows_its_interval(self) -> None:
-        panel, _ = shown_comparison(evaluation(BETTER.model_copy(update={"primary": "perplexity"})))
-        assert panel.comparison.sentence.endswith("perplexity 9.000 → 2.000 (95 % interval × 0.202 to × 0.247).")
-        assert "10.5 % of the perplexity" in panel.comparison.detail
+        panel, _ = self.shown(BETTER.model_copy(update={"primary": "perplexity"}))
+        assert panel.comparison.sentence.endswith("perplexity 9.000 → 2.000 (95 % interval × 0.15 to × 0.333).")
+        assert "49.2 % of the perplexity" in panel.comparison.detail
 
     def test_it_speaks_chinese(self) -> None:
-        panel, _ = shown_comparison(evaluation(BETTER), "zh-CN")
+        panel, _ = self.shown(BETTER, "zh-CN")
         assert panel.comparison.sentence == "微调模型优于基础模型：完全匹配 0.000 → 0.500（p 值 < 0.001）。"
-        assert panel.comparison.scores[0]["difference"] == "+0.500（+0.300 至 +0.700）"
-
-    def test_the_browser_gets_the_rows_it_asks_for(self) -> None:
-        panel, server = shown_comparison(evaluation(BETTER))
-        panel.comparison.on_ask({"filter": "gained", "search": "wo", "sort": "loss", "offset": 20}, [])
-        query = server.asked_for(evaluation_routes.samples)[-1]["query"]
-        assert (query.filter, query.search, query.sort, query.offset, query.limit) == ("gained", "wo", "loss", 20, 20)
-        assert (panel.comparison.filter, panel.comparison.offset) == ("gained", 20)
+        assert panel.comparison.scores[0]["difference"] == "+0.500（+0.350 至 +0.650）"
 
     def test_refused_rows_are_said(self) -> None:
-        panel, server = shown_comparison(evaluation(BETTER))
+        panel, server = self.shown(BETTER)
         server.answers[id(evaluation_routes.samples)] = NotFound("The samples are gone.")
         panel.comparison.on_ask({"filter": "all", "search": "", "sort": "row", "offset": 0}, [])
         assert panel.comparison.trouble == "The samples are gone."
 
     def test_a_report_goes_to_the_browser(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        panel, server = shown_comparison(evaluation(BETTER))
+        panel, server = self.shown(BETTER)
         made = Download("ev_1.csv", "text/csv", b"row_id")
-        monkeypatch.setattr(server, "download", lambda route, query, **given: made, raising=False)
+        monkeypatch.setattr(server, "download", lambda route, query, **given: made)
         sent: list[Any] = []
         monkeypatch.setattr(panel.downloads, "send", lambda content, buffers: sent.append((content, buffers)))
         panel.downloads.on_fetch({"name": "csv"}, [])
         panel.downloads.on_fetch({"name": "exe"}, [])
         assert sent == [({"type": "file", "filename": "ev_1.csv", "content_type": "text/csv"}, [b"row_id"])]
 
+    def test_a_reader_gets_no_buttons(self) -> None:
+        server = ScriptedServer(evaluation_answers(evaluation(BETTER), job("failed")), [[state("failed")]])
+        panel = ComparisonPanel(Evaluation(server, "job_2"), can_write=False)
+        panel.join(FAR)
+        assert (panel.progress.can_cancel, panel.progress.can_resume) == (False, False)
+
+    def test_past_comparisons_can_be_chosen(self) -> None:
+        server = ScriptedServer(evaluation_answers(evaluation(BETTER), DONE), [[StateMessage(job=DONE)]])
+        panel = ComparisonsPanel(server)
+        panel.comparison.join(FAR)
+        ((value, label),) = panel.choice.options
+        assert value == "ev_1"
+        assert label.startswith("support v1 beside tiny v1 · rows v1 · 2026-11-22")
+        assert panel.comparison.comparison.verdict == "better"
+
+    def test_without_comparisons_it_says_so(self) -> None:
+        panel = ComparisonsPanel(ScriptedServer({id(evaluation_routes.listing): Page(items=[])}))
+        assert panel.heading.note == "There is no finished evaluation yet."
+
     def test_without_a_baseline_there_is_no_verdict(self) -> None:
-        changes = {"scores": [score("tuned", 0.5, 2.0)], "baseline": None}
-        panel, _ = shown_comparison(evaluation(None).model_copy(update=changes))
-        assert (panel.comparison.sentence, panel.comparison.verdict) == ("", "")
-        assert [(line["base"], line["tuned"], line["verdict"]) for line in panel.comparison.scores] == [
-            ("—", "0.500", ""),
-            ("—", "2.000", ""),
-        ]
+        alone = {"scores": [score("tuned", 0.5, 2.0)], "baseline": None}
+        record = evaluation(None).model_copy(update=alone)
+        server = ScriptedServer(evaluation_answers(record, DONE), [[StateMessage(job=DONE)]])
+        panel = ComparisonPanel(Evaluation(server, "job_2"))
+        panel.join(FAR)
+        assert panel.comparison.sentence == ""
+        lines = [(line["base"], line["tuned"], line["verdict"]) for line in panel.comparison.scores]
+        assert (lines[0], lines[-1]) == (("—", "0.500", ""), ("—", "2.000", ""))
+        assert panel.heading.note == "support v1, 2 rows of rows v1."
 
     def test_a_failure_is_shown_and_can_be_resumed(self) -> None:
         failed = job("failed", error="The disk is full.")
@@ -650,14 +690,6 @@ class TestComparisonPanel:
         panel.join(FAR)
         assert panel.comparison in panel.children
 
-    def test_a_reader_gets_no_buttons_that_write(self) -> None:
-        for name in ("running", "failed"):
-            found = job(name)
-            server = ScriptedServer(evaluation_answers(evaluation(BETTER), found), [[StateMessage(job=found)]])
-            panel = ComparisonPanel(Evaluation(server, "job_2"), can_write=False)
-            panel.join(FAR)
-            assert (panel.progress.can_cancel, panel.progress.can_resume) == (False, False)
-
     def test_a_server_that_went_away_is_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("workbench.evaluation.panel.RETRY_INTERVAL", 0.0)
         streams: list[list[Message | Exception]] = [[ServerUnreachable()], [StateMessage(job=DONE)]]
@@ -667,29 +699,7 @@ class TestComparisonPanel:
         assert panel.comparison in panel.children
 
 
-class TestComparisonsPanel:
-    def test_the_newest_is_shown_and_another_can_be_chosen(self) -> None:
-        records = [evaluation(BETTER, 2), evaluation(BETTER, 1)]
-        answers = evaluation_answers(records[0], DONE) | {id(evaluation_routes.listing): Page(items=records)}
-        server = ScriptedServer(answers, [[StateMessage(job=DONE)], [StateMessage(job=DONE)]])
-        panel = ComparisonsPanel(server)
-        panel.comparison.join(FAR)
-        assert [label.rpartition(" · ")[0] for _, label in panel.choice.options] == [
-            "support v2 beside tiny v1 · faq v3",
-            "support v1 beside tiny v1 · faq v3",
-        ]
-        assert panel.comparison.heading.note.startswith("support v2")
-        server.answers[id(evaluation_routes.show)] = records[1]
-        panel.choice.value = "ev_1"
-        panel.comparison.join(FAR)
-        assert panel.comparison.heading.note.startswith("support v1")
-
-    def test_it_says_when_there_is_none(self) -> None:
-        panel = ComparisonsPanel(ScriptedServer({id(evaluation_routes.listing): Page(items=[])}))
-        assert panel.heading.note == "There is no finished evaluation yet."
-
-
-def version() -> Version:
+def version(test_rows: int = 6) -> Version:
     return Version.model_validate(
         {
             "id": "dsv_1",
@@ -703,7 +713,7 @@ def version() -> Version:
             "rows": 60,
             "content_hash": "0" * 64,
             "train_rows": 54,
-            "test_rows": 6,
+            "test_rows": test_rows,
             "size_bytes": 1,
             "manifest": "m",
             "test_fraction": 0.1,
@@ -715,31 +725,26 @@ def version() -> Version:
     )
 
 
-def main_answers(runs: Sequence[Job]) -> dict[int, Any]:
-    dataset = DatasetRecord(id="ds_1", name="support", owner_id="u", created_at=NOW, head=version())
-
-    def listing(query: Any) -> Page[Job]:
-        return Page(items=list(runs))
+def main_answers(runs: Sequence[Job], test_rows: int = 6) -> dict[int, Any]:
+    dataset = DatasetRecord(id="ds_1", name="support", owner_id="u", created_at=NOW, head=version(test_rows))
 
     def show(job_id: str) -> Job:
         return DONE if job_id == "job_2" else runs[0]
 
     return evaluation_answers(evaluation(BETTER)) | {
         id(datasets_routes.listing): Page(items=[dataset]),
+        id(datasets_routes.version): version(test_rows),
         id(registry_routes.listing): Page(items=[]),
-        id(jobs_routes.listing): listing,
+        id(jobs_routes.listing): Page(items=list(runs)),
         id(jobs_routes.show): show,
         id(jobs_routes.log): page("done\n"),
+        id(evaluation_routes.submit): DONE,
     }
 
 
-OUTCOME = {"model_version_id": "mv_tuned", "base_version_id": "mv_base", "evaluation_job_id": "job_2"}
-TRAINED = job("succeeded", outcome=OUTCOME)
+TUNED = {"model_version_id": "mv_tuned", "base_version_id": "mv_base"}
+TRAINED = job("succeeded", outcome={**TUNED, "evaluation_job_id": "job_2"})
 STREAMS = ([metric(1), metric(2), StateMessage(job=TRAINED)], [StateMessage(job=DONE)])
-
-
-def raised(error: Exception) -> Any:
-    raise error
 
 
 class TestMainPanel:
@@ -763,24 +768,18 @@ class TestMainPanel:
         assert shown(panel.run)[0] == [1]
         assert panel.comparison.evaluation is None
 
-    def test_the_runs_own_comparison_is_shown(self) -> None:
+    def test_the_comparison_that_followed_a_run_is_shown(self) -> None:
         server = ScriptedServer(main_answers([TRAINED]), STREAMS)
         panel = MainPanel(Workbench(server))
         self.settle(panel)
         assert panel.comparison.comparison.verdict == "better"
         assert server.asked_for(evaluation_routes.submit) == []
 
-    def test_without_a_comparison_it_says_why(self) -> None:
-        alone = job("succeeded", outcome={"model_version_id": "mv_tuned", "base_version_id": "mv_base"})
+    def test_without_held_out_rows_it_says_why_nothing_is_compared(self) -> None:
+        alone = job("succeeded", outcome=TUNED)
         panel = MainPanel(Workbench(ScriptedServer(main_answers([alone]), [[StateMessage(job=alone)]])))
         self.settle(panel)
         assert "no rows were held out" in panel.comparison.heading.note
-
-    def test_a_comparison_that_cannot_be_read_is_said(self) -> None:
-        gone = {id(jobs_routes.show): lambda job_id: TRAINED if job_id == "job_1" else raised(NotFound("It is gone."))}
-        panel = MainPanel(Workbench(ScriptedServer(main_answers([TRAINED]) | gone, STREAMS)))
-        self.settle(panel)
-        assert panel.comparison.heading.note == "It is gone."
 
     def test_a_new_run_takes_the_place_of_the_last_one(self) -> None:
         streams = ([state("failed")], [metric(1), state("failed")])

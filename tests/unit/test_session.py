@@ -3,12 +3,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 import workbench
+from workbench import credentials
 from workbench.core.errors import Invalid
 from workbench.core.http import HTTP, ServerUnreachable
+from workbench.credentials import Credentials
 from workbench.datasets.client import Split
 from workbench.datasets.schemas import SplitRef, Version
 from workbench.session import NoServer, Workbench, connect
@@ -29,7 +32,8 @@ def data(wb: Workbench) -> Split:
 
 
 @pytest.fixture(autouse=True)
-def _no_server_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_server_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.delenv("WORKBENCH_URL", raising=False)
     monkeypatch.delenv("WORKBENCH_TOKEN", raising=False)
 
@@ -44,7 +48,7 @@ def test_a_kernel_connects_by_what_the_server_gave_it(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("given", [{}, {"url": URL}, {"token": "sesame"}])
 def test_without_a_server_the_error_says_what_to_do(given: dict[str, str]) -> None:
-    with pytest.raises(NoServer, match="run this in a notebook that `workbench lab` opened, give connect"):
+    with pytest.raises(NoServer, match=r"that `workbench lab` opened, give connect.*or run `workbench login` once"):
         connect(**given)
 
 
@@ -52,6 +56,20 @@ def test_what_is_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("WORKBENCH_URL", "http://127.0.0.1:2/")
     monkeypatch.setenv("WORKBENCH_TOKEN", "other")
     assert connect(URL).http.url == "http://127.0.0.1:1/lab"
+
+
+def test_the_login_comes_last_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials.save(Credentials(url="http://127.0.0.1:3", token="wbk_mine", token_id="tok_1"))
+    wb = connect()
+    assert (wb.http.url, wb.http.token) == ("http://127.0.0.1:3", "wbk_mine")
+    for half in ({"url": URL}, {"token": "sesame"}):
+        with pytest.raises(NoServer):
+            connect(**half)
+    monkeypatch.setenv("WORKBENCH_URL", URL)
+    with pytest.raises(NoServer):
+        connect()
+    monkeypatch.setenv("WORKBENCH_TOKEN", "sesame")
+    assert connect().http.url == "http://127.0.0.1:1/lab"
 
 
 def test_a_wrong_training_option_is_refused_before_anything_is_sent(wb: Workbench, data: Split) -> None:

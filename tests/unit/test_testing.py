@@ -75,11 +75,8 @@ def test_the_demo_dataset_is_a_file_of_json_lines(tmp_path: Path) -> None:
 
 
 def test_stored_rows_come_back(tmp_path: Path) -> None:
-    import pyarrow as pa
-
-    from workbench.datasets.materialise import materialise
+    from workbench.datasets.materialise import materialise, read
 
     arrow = materialise(tmp_path, testing.store_rows(tmp_path, testing.demo_rows()[:5]))
-    with pa.memory_map(str(arrow)) as source, pa.ipc.open_stream(source) as stream:
-        rows = stream.read_all().to_pylist()
-    assert [{"prompt": row["prompt"], "completion": row["completion"]} for row in rows] == testing.demo_rows()[:5]
+    rows = [{"prompt": row.transcript, "completion": row.answer} for _, row in read(arrow)]
+    assert rows == testing.demo_rows()[:5]

@@ -13,13 +13,17 @@ PERMISSIONS = {
     "jobs:read": "see jobs, their logs and metrics",
     "jobs:write": "submit, cancel and resume jobs",
     "models:read": "see models, their versions and lineage",
+    "models:write": "register base models; change notes and aliases",
     "evaluations:read": "see evaluations and their samples",
+    "notebooks:run": "run notebooks as jobs, which is a shell on the server",
+    "tokens:write": "make, list and revoke one's personal tokens",
     "kernels:use": "run kernels and terminals, which is a shell on the server",
 }
 READ = frozenset(name for name in PERMISSIONS if name.endswith(":read"))
+WRITE = frozenset({"datasets:write", "jobs:write", "models:write", "notebooks:run"})
 ROLES: dict[Role, frozenset[str]] = {
     "reviewer": READ,
-    "program": READ | {"datasets:write", "jobs:write"},
-    "researcher": READ | {"datasets:write", "jobs:write", "kernels:use"},
+    "program": READ | WRITE,
+    "researcher": READ | WRITE | {"tokens:write", "kernels:use"},
     "admin": frozenset(PERMISSIONS),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workbench.core.schemas import Ref
 from workbench.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ class Principal:
     id: str
     name: str
     permissions: frozenset[str]
+    #: Whose token the call came with: a kernel, an attempt of a job, or a personal token; None for the owner's own.
+    holder: Ref | None = None
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,12 @@ class ServerUnreachable(Unavailable):
 class HTTP:
     """A connection to one workbench server.
 
-    `url` is the server's base URL, such as `http://127.0.0.1:8888/`; `token` a Jupyter, kernel or job token.
+    `url` is the server's base URL, such as `http://127.0.0.1:8888/`; `token` a Jupyter, kernel, job or personal token.
     """
 
     def __init__(self, url: str, token: str) -> None:
         self.url = url.rstrip("/")
+        self.token = token
         self._headers = {"Authorization": f"Bearer {token}"}
         self._client = httpx.Client(headers=self._headers, timeout=TIMEOUT)
 

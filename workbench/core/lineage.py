@@ -1,12 +1,30 @@
-"""Lineage edges: which thing went into which, across slices."""
+"""Lineage: which thing went into which, across slices; each slice says how the things it owns are called."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from workbench.core.schemas import Edge, Ref
+from workbench.core.schemas import Edge, Lineage, Node, Ref
 from workbench.core.tables import LineageEdge
+
+#: Returns, for some ids of a kind, each thing's label and what else helps to recognise it.
+Describe = Callable[[Session, Iterable[str]], dict[str, tuple[str, str]]]
+
+DESCRIBERS: dict[str, Describe] = {}
+
+
+def describes(kind: str) -> Callable[[Describe], Describe]:
+    """Register the function that names the things of a kind."""
+
+    def register(function: Describe) -> Describe:
+        DESCRIBERS[kind] = function
+        return function
+
+    return register
 
 
 def link(session: Session, source: Ref, target: Ref, relation: str) -> None:
@@ -22,30 +40,59 @@ def link(session: Session, source: Ref, target: Ref, relation: str) -> None:
         session.add(LineageEdge(**values))
 
 
+def lineage(session: Session, ref: Ref) -> Lineage:
+    """Return all that `ref` came from and all that came from it, with names."""
+    found = edges(session, ref)
+    refs = list(dict.fromkeys([ref, *(end for edge in found for end in (edge.source, edge.target))]))
+    return Lineage(nodes=_named(session, refs), edges=found)
+
+
 def edges(session: Session, ref: Ref) -> list[Edge]:
-    """Return every edge that can be reached from `ref`, upstream and downstream, nearest first."""
-    found: dict[int, LineageEdge] = {}
-    frontier, seen = [(ref.kind, ref.id)], set[tuple[str, str]]()
-    while frontier:
-        kind, identity = frontier.pop(0)
-        if (kind, identity) in seen:
-            continue
-        seen.add((kind, identity))
-        for edge in _touching(session, kind, identity):
-            found[edge.id] = edge
-            frontier += [(edge.source_kind, edge.source_id), (edge.target_kind, edge.target_id)]
+    """Return every edge on a way that leads to `ref` or from it, nearest first.
+
+    What only shares a source with `ref`, such as another model of the same base, is no part of its lineage.
+    """
+    found = _walk(session, ref, "target") | _walk(session, ref, "source")
     return [_edge(edge) for edge in found.values()]
 
 
-def _touching(session: Session, kind: str, identity: str) -> list[LineageEdge]:
-    source = (LineageEdge.source_kind == kind) & (LineageEdge.source_id == identity)
-    target = (LineageEdge.target_kind == kind) & (LineageEdge.target_id == identity)
-    return list(session.scalars(select(LineageEdge).where(or_(source, target)).order_by(LineageEdge.id)))
+def _walk(session: Session, ref: Ref, end: Literal["source", "target"]) -> dict[int, LineageEdge]:
+    """Follow the edges whose `end` was reached, away from it."""
+    other = {"source": "target", "target": "source"}[end]
+    found: dict[int, LineageEdge] = {}
+    frontier, seen = [ref], set[Ref]()
+    while frontier := [each for each in dict.fromkeys(frontier) if each not in seen]:
+        seen.update(frontier)
+        fresh = _touching(session, frontier, end)
+        found |= {edge.id: edge for edge in fresh}
+        frontier = [_end(edge, other) for edge in fresh]
+    return found
+
+
+def _touching(session: Session, refs: list[Ref], end: str) -> list[LineageEdge]:
+    kind, identity = getattr(LineageEdge, f"{end}_kind"), getattr(LineageEdge, f"{end}_id")
+    same = [(kind == ref.kind) & (identity == ref.id) for ref in refs]
+    batches = [same[start : start + 200] for start in range(0, len(same), 200)]
+    return [edge for batch in batches for edge in session.scalars(select(LineageEdge).where(or_(*batch)))]
+
+
+def _named(session: Session, refs: list[Ref]) -> list[Node]:
+    kinds = {ref.kind for ref in refs}
+    names = {
+        kind: DESCRIBERS[kind](session, [ref.id for ref in refs if ref.kind == kind])
+        for kind in kinds
+        if kind in DESCRIBERS
+    }
+    labels = [names.get(ref.kind, {}).get(ref.id, (ref.id, "")) for ref in refs]
+    return [
+        Node(kind=ref.kind, id=ref.id, label=label, detail=detail)
+        for ref, (label, detail) in zip(refs, labels, strict=True)
+    ]
+
+
+def _end(edge: LineageEdge, end: str) -> Ref:
+    return Ref(kind=getattr(edge, f"{end}_kind"), id=getattr(edge, f"{end}_id"))
 
 
 def _edge(row: LineageEdge) -> Edge:
-    return Edge(
-        source=Ref(kind=row.source_kind, id=row.source_id),
-        target=Ref(kind=row.target_kind, id=row.target_id),
-        relation=row.relation,
-    )
+    return Edge(source=_end(row, "source"), target=_end(row, "target"), relation=row.relation)

@@ -47,7 +47,7 @@ class Route(Generic[R]):
 
     method: Method
     path: str
-    #: `resource:action`, or None for a public route.
+    #: `resource:action`, or None for a route that every known caller may use.
     permission: str | None
     kind: Literal["plain", "download", "socket", "upload"]
     returns: Any = None
@@ -119,6 +119,11 @@ def post(
 ) -> Route[R]:
     """Declare a plain POST."""
     return Route("POST", path, permission, "plain", returns=returns, body=body, status=status, idempotent=idempotent)
+
+
+def patch(path: str, *, permission: str, returns: type[R], body: type[BaseModel]) -> Route[R]:
+    """Declare a plain PATCH: what its body leaves out stays as it is."""
+    return Route("PATCH", path, permission, "plain", returns=returns, body=body)
 
 
 def delete(path: str, *, permission: str) -> Route[None]:

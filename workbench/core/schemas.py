@@ -59,3 +59,18 @@ class Edge(Schema):
     source: Ref
     target: Ref
     relation: str
+
+
+class Node(Ref):
+    """A thing in a lineage, as people call it."""
+
+    label: str
+    #: What else helps to recognise it, such as its state or size; may be empty.
+    detail: str
+
+
+class Lineage(Schema):
+    """All that a thing came from, and all that came from it; the thing itself is the first node."""
+
+    nodes: list[Node]
+    edges: list[Edge]

@@ -27,6 +27,8 @@ class Settings(BaseSettings):
     agent: Literal["embedded", "external"] = "embedded"
     #: Seconds an agent of the embedded kind stays with nothing to do.
     agent_idle_seconds: float = Field(600.0, gt=0)
+    #: Seconds after which a dashboard's kernel ends that no browser watches any more.
+    dashboard_idle_seconds: float = Field(300.0, gt=0)
     #: CPUs and GPUs that jobs may use on this host; None: what the machine has.
     cpus: int | None = Field(None, ge=1)
     gpus: int | None = Field(None, ge=0)

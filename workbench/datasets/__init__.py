@@ -1,1 +1,1 @@
-"""Datasets: immutable, versioned tables of prompt/completion rows, from an uploaded file to what a job trains on."""
+"""Datasets: immutable, versioned rows of any common format, from an uploaded file to what a job trains on."""

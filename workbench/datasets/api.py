@@ -26,7 +26,7 @@ def listing(context: Context, query: DatasetsQuery) -> Page[Dataset]:
 
 @routes.create.handler
 def create(context: Context, file: UploadedFile, query: DatasetUpload) -> Dataset:
-    """Create a dataset from a JSON Lines, CSV or Parquet file of prompt/completion rows."""
+    """Create a dataset from a JSON Lines, JSON, CSV, Excel or Parquet file of rows in any known format."""
     return service.create(context, file.path, query)
 
 

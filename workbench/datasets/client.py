@@ -10,7 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from workbench.core.errors import Invalid
+from pydantic import ValidationError
+
+from workbench.core.errors import Invalid, invalid_input
 from workbench.core.http import HTTP
 from workbench.core.schemas import PageQuery
 from workbench.datasets import routes, schemas
@@ -37,16 +39,17 @@ class Datasets:
         source: Source,
         *,
         name: str | None = None,
-        prompt: str | None = None,
-        completion: str | None = None,
         test_fraction: float = DEFAULT_TEST_FRACTION,
         split_seed: int = 0,
         message: str = "",
         progress: Callable[[int], None] | None = None,
+        **columns: str,
     ) -> Dataset:
-        """Create a dataset from a JSON Lines, CSV or Parquet file, or from rows (which need a `name`).
+        """Create a dataset from a JSON Lines, JSON, CSV, Excel or Parquet file, or from rows (which need a `name`).
 
-        Columns that are not named are recognised; the dataset's `reading` says what was taken for what.
+        Prompts and completions, conversations (OpenAI's or ShareGPT's), Alpaca's instructions, preferences and plain
+        texts are recognised; the dataset's `reading` says what was taken for what. `columns` are the fields of
+        `ColumnRoles`, such as `prompt="question"`, `messages="chat"` or `format="text"`.
         """
         if name is None and not isinstance(source, str | Path):
             raise Invalid('Rows have no file name to call the dataset by; pass name="…".')
@@ -54,11 +57,10 @@ class Datasets:
             query = schemas.DatasetUpload(
                 filename=path.name,
                 name=name,
-                prompt=prompt,
-                completion=completion,
                 test_fraction=test_fraction,
                 split_seed=split_seed,
                 message=message,
+                **_roles(columns),
             )
             return Dataset(self._http, self._http.upload(routes.create, path, query=query, progress=progress))
 
@@ -155,22 +157,22 @@ class Dataset:
         source: Source,
         *,
         message: str = "",
-        prompt: str | None = None,
-        completion: str | None = None,
         test_fraction: float | None = None,
         split_seed: int | None = None,
+        **columns: str,
     ) -> Dataset:
         """Replace the rows as a new version and return it. What is not given stays as in this version."""
         head = self.version
+        same = columns.get("format", head.mapping.format) == head.mapping.format
+        kept = head.mapping.model_dump(exclude_none=True) if same else {}
         with _as_file(source) as path:
             query = schemas.VersionUpload(
                 filename=path.name,
                 parent=head.id,
-                prompt=prompt or head.mapping.prompt,
-                completion=completion or head.mapping.completion,
                 test_fraction=head.test_fraction if test_fraction is None else test_fraction,
                 split_seed=head.split_seed if split_seed is None else split_seed,
                 message=message,
+                **_roles(kept | columns),
             )
             return Dataset(self.http, self.http.upload(routes.add_version, path, query=query, dataset_id=self.id))
 
@@ -249,6 +251,14 @@ class Rows(list[schemas.Row]):
 
     def _repr_html_(self) -> str:
         return rows_table(self)
+
+
+def _roles(columns: Mapping[str, str]) -> dict[str, Any]:
+    """Check the columns' roles before anything is sent; a wrong name is a mistake in the call."""
+    try:
+        return schemas.ColumnRoles.model_validate(columns).model_dump(exclude_none=True)
+    except ValidationError as error:
+        raise invalid_input(error, "the columns") from error
 
 
 def _line(text: str) -> str:

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from typing import Literal
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from workbench.datasets.encoding import SourceFile, detect, label, text_lines
 from workbench.datasets.reader import CHUNK_ROWS, MAX_COLUMNS, Chunk
-from workbench.datasets.schemas import Column, ColumnMapping
+from workbench.datasets.schemas import Column
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 SNIFFED_RECORDS = 50
@@ -50,7 +50,7 @@ class Delimited:
                 break
         return [name for index, name in enumerate(self._header) if index not in numeric]
 
-    def chunks(self, mapping: ColumnMapping) -> Iterator[Chunk]:
+    def chunks(self, texts: Collection[str] = ()) -> Iterator[Chunk]:
         """Yield the rows below the header, every cell as a string."""
         rows = self._rows()
         while block := list(islice(rows, CHUNK_ROWS)):
@@ -97,9 +97,8 @@ class Delimited:
         repeated = next((name for name, count in Counter(names).items() if count > 1), None)
         if repeated is not None:
             raise self.file.refuse(f'line {line} names the column "{repeated}" twice; rename one of them')
-        if not 2 <= len(names) <= MAX_COLUMNS:
-            found = f"{_counted(len(names))} on line {line}"
-            raise self.file.refuse(f"has {found}; a prompt and a completion column are needed (at most {MAX_COLUMNS})")
+        if len(names) > MAX_COLUMNS:
+            raise self.file.refuse(f"has {_counted(len(names))} on line {line}; at most {MAX_COLUMNS} are read")
         return names
 
     def _refuse_json(self) -> None:

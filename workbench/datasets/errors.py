@@ -6,7 +6,8 @@ Invalid
 └── EmptySplit             there is nothing to train on or to test with
 NotFound
 ├── DatasetNotFound
-└── VersionNotFound
+├── VersionNotFound
+└── RowNotFound
 Conflict
 ├── NameTaken
 ├── StaleParent
@@ -46,6 +47,12 @@ class VersionNotFound(NotFound):
     """No such version of a dataset."""
 
     code = "dataset.version_not_found"
+
+
+class RowNotFound(NotFound):
+    """No such row."""
+
+    code = "dataset.row_not_found"
 
 
 class NameTaken(Conflict):

@@ -5,16 +5,27 @@ from pathlib import PurePath
 
 from workbench.datasets.delimited import Delimited
 from workbench.datasets.encoding import SourceFile
-from workbench.datasets.jsonlines import JSONLines
+from workbench.datasets.jsonlines import JSONLines, json_reader
 from workbench.datasets.parquet import Parquet
 from workbench.datasets.reader import Reader
+from workbench.datasets.workbook import Workbook
 
 READERS: dict[str, Callable[[SourceFile], Reader]] = {
     ".csv": Delimited,
     ".tsv": Delimited,
+    ".json": json_reader,
     ".jsonl": JSONLines,
     ".ndjson": JSONLines,
     ".parquet": Parquet,
+    ".xlsx": Workbook,
+}
+BINARY = {".parquet": "a Parquet file", ".xlsx": "a ZIP archive or an Excel workbook"}
+ARTICLES = {
+    ".csv": "a CSV file",
+    ".tsv": "a TSV file",
+    ".json": "a JSON file",
+    ".parquet": "a Parquet file",
+    ".xlsx": "an Excel workbook",
 }
 SIGNATURES = (
     (b"PAR1", "a Parquet file"),
@@ -47,11 +58,6 @@ def _check_content(file: SourceFile, ending: str) -> None:
     if not head:
         raise file.refuse("is empty")
     found = next((words for signature, words in SIGNATURES if head.startswith(signature)), "a text file")
-    expected = "a Parquet file" if ending == ".parquet" else "a text file"
-    if found != expected:
-        shown = "something else" if ending == ".parquet" and found == "a text file" else found
-        raise file.refuse(f"is not {_article(ending)}, as its name says, but {shown}")
-
-
-def _article(ending: str) -> str:
-    return {".csv": "a CSV file", ".tsv": "a TSV file", ".parquet": "a Parquet file"}.get(ending, "a JSON Lines file")
+    if found != BINARY.get(ending, "a text file"):
+        shown = "something else" if ending in BINARY and found == "a text file" else found
+        raise file.refuse(f"is not {ARTICLES.get(ending, 'a JSON Lines file')}, as its name says, but {shown}")

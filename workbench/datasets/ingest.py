@@ -11,14 +11,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyroaring import BitMap
 
+from workbench.datasets.conversation import Conversation, Conversations, RowRefused
 from workbench.datasets.encoding import SourceFile
+from workbench.datasets.errors import FileRefused
 from workbench.datasets.formats import open_reader
 from workbench.datasets.manifest import DIGEST_BYTES, Manifest, Segment
 from workbench.datasets.mapping import quoted, recognise, sentence
 from workbench.datasets.membership import drawn
 from workbench.datasets.reader import Chunk, Reader
-from workbench.datasets.schemas import Column, ColumnMapping
+from workbench.datasets.schemas import Column, ColumnMapping, ColumnRole, ColumnRoles, Format
 from workbench.datasets.store import SEGMENT_ROWS, SegmentWriter, Store
+
+SAMPLED_ROWS = 50
+#: For some formats, the roles whose columns may hold lists of messages; all other columns are texts.
+NESTED_ROLES: dict[Format, frozenset[ColumnRole]] = {
+    "messages": frozenset({"messages"}),
+    "preference": frozenset({"prompt", "chosen", "rejected"}),
+}
 
 
 @dataclass(frozen=True)
@@ -57,24 +66,29 @@ def ingest(
     home: Path,
     file: SourceFile,
     drawing: Drawing,
+    given: ColumnRoles | None = None,
     *,
-    prompt: str | None = None,
-    completion: str | None = None,
     segment_rows: int = SEGMENT_ROWS,
 ) -> Content:
-    """Read a JSON Lines, CSV or Parquet file into the store.
+    """Read a file of rows in any known format into the store.
 
     Raises `FileRefused` or `MappingRefused`, before anything is stored, with one sentence that names the place.
     """
     reader = open_reader(file)
-    names = [column.name for column in reader.columns()]
-    mapping = recognise(file.name, names, reader.text_columns, prompt, completion)
-    rows = sum(chunk.table.num_rows for chunk in _checked(reader, mapping))
+    columns = reader.columns()
+    names = [column.name for column in columns]
+    if not names:
+        raise file.refuse("has no rows")
+    mapping = recognise(file.name, names, reader.text_columns, given, lambda: _sample(reader))
+    plan = Plan.of(columns, mapping)
+    rows = shortened = 0
+    for chunk, conversations in _checked(reader, plan):
+        rows += chunk.table.num_rows
+        shortened += sum(conversation.shortened for conversation in conversations)
     if not rows:
         raise file.refuse("has no rows")
-    converted = [column.name for column in reader.columns() if _is_mapped(column, mapping) and column.type != "string"]
-    reading = sentence(rows, reader.describe(), names, mapping, converted)
-    return _store(Store.of(home), reader, mapping, drawing, reading, segment_rows)
+    reading = sentence(rows, reader.describe(), names, mapping, plan.converted, shortened)
+    return _store(Store.of(home), reader, plan, drawing, reading, segment_rows)
 
 
 def seal(home: Path, content: Content, parent: str | None) -> str:
@@ -86,47 +100,71 @@ def seal(home: Path, content: Content, parent: str | None) -> str:
     return store.put_manifest(manifest)
 
 
-def _store(
-    store: Store, reader: Reader, mapping: ColumnMapping, drawing: Drawing, reading: str, segment_rows: int
-) -> Content:
-    columns = tuple(_stored(column, mapping) for column in reader.columns())
-    writer, content_hash, test, start = SegmentWriter(store, segment_rows), ContentHash(columns), BitMap(), 0
-    for chunk in reader.chunks(mapping):
+@dataclass(frozen=True)
+class Plan:
+    """How a file is read: its mapping, the columns as they are stored, and those that are turned into text for it."""
+
+    mapping: ColumnMapping
+    columns: tuple[Column, ...]
+    #: names of the columns that come as text
+    texts: tuple[str, ...]
+    #: those of them that are something else in the file
+    converted: tuple[str, ...]
+
+    @classmethod
+    def of(cls, columns: Sequence[Column], mapping: ColumnMapping) -> "Plan":
+        """Turn every mapped column into text but those that may hold lists of messages."""
+        nested = NESTED_ROLES.get(mapping.format, frozenset())
+        texts = tuple(name for role, name in mapping.roles.items() if role not in nested)
+        converted = tuple(column.name for column in columns if column.name in texts and column.type != "string")
+        stored = tuple(Column(name=each.name, type="string") if each.name in texts else each for each in columns)
+        return cls(mapping, stored, texts, converted)
+
+
+def _store(store: Store, reader: Reader, plan: Plan, drawing: Drawing, reading: str, segment_rows: int) -> Content:
+    conversations = Conversations(plan.mapping, plan.columns)
+    writer, content_hash, test, start = SegmentWriter(store, segment_rows), ContentHash(plan.columns), BitMap(), 0
+    for chunk in reader.chunks(plan.texts):
         content_hash.update(chunk.table)
-        prompts = chunk.table.column(mapping.prompt).to_pylist()
-        test |= drawn(prompts, start, drawing.seed, drawing.test_fraction)
+        keys = [conversation.key for conversation in conversations.of(chunk.table)]
+        test |= drawn(keys, start, drawing.seed, drawing.test_fraction)
         writer.add(chunk.table)
         start += chunk.table.num_rows
     writer.flush()
-    return Content(columns, tuple(writer.segments), content_hash.hexdigest(), mapping, drawing, test, reading)
+    segments = tuple(writer.segments)
+    return Content(plan.columns, segments, content_hash.hexdigest(), plan.mapping, drawing, test, reading)
 
 
-def _checked(reader: Reader, mapping: ColumnMapping) -> Iterator[Chunk]:
-    """Pass the rows on, refusing NUL characters anywhere and mapped cells without text."""
-    for chunk in reader.chunks(mapping):
+def _checked(reader: Reader, plan: Plan) -> Iterator[tuple[Chunk, list[Conversation]]]:
+    """Pass the rows on, refusing NUL characters anywhere and rows that are no conversation."""
+    maker = Conversations(plan.mapping, plan.columns)
+    for chunk in reader.chunks(plan.texts):
         for name, column in zip(chunk.table.column_names, chunk.table.columns, strict=True):
             if pa.types.is_string(column.type):
-                _refuse_first(
-                    reader, chunk, pc.match_substring(column, "\0"), f"holds a NUL character in {quoted([name])}"
-                )
-        for name in (mapping.prompt, mapping.completion):
-            blank = pc.equal(pc.utf8_trim_whitespace(pc.fill_null(chunk.table.column(name), "")), "")
-            _refuse_first(reader, chunk, blank, f"has an empty {quoted([name])}; fill it in or remove the row")
-        yield chunk
+                index = pc.index(pc.match_substring(column, "\0"), True).as_py()
+                if index >= 0:
+                    raise _refused(reader, chunk, index, f"holds a NUL character in {quoted([name])}")
+        yield chunk, _conversations(reader, chunk, maker)
 
 
-def _refuse_first(reader: Reader, chunk: Chunk, found: pa.ChunkedArray, reason: str) -> None:
-    index = pc.index(found, True).as_py()
-    if index >= 0:
-        raise reader.file.refuse(f"{reader.unit} {chunk.places[index]} {reason}")
+def _conversations(reader: Reader, chunk: Chunk, maker: Conversations) -> list[Conversation]:
+    made: list[Conversation] = []
+    try:
+        for conversation in maker.of(chunk.table):
+            made.append(conversation)
+    except RowRefused as error:
+        raise _refused(reader, chunk, len(made), str(error)) from error
+    return made
 
 
-def _is_mapped(column: Column, mapping: ColumnMapping) -> bool:
-    return column.name in (mapping.prompt, mapping.completion)
+def _refused(reader: Reader, chunk: Chunk, index: int, reason: str) -> FileRefused:
+    return reader.file.refuse(f"{reader.unit} {chunk.places[index]} {reason}")
 
 
-def _stored(column: Column, mapping: ColumnMapping) -> Column:
-    return Column(name=column.name, type="string") if _is_mapped(column, mapping) else column
+def _sample(reader: Reader) -> list[dict[str, object]]:
+    """Return the first rows, for a look at their values."""
+    first = next(iter(reader.chunks()), None)
+    return first.table.slice(0, SAMPLED_ROWS).to_pylist() if first is not None else []
 
 
 class ContentHash:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pyroaring import BitMap
 
+from workbench.datasets.conversation import Conversations
 from workbench.datasets.manifest import Manifest, digest
 from workbench.datasets.schemas import DataRef, Split
 from workbench.datasets.split import assign
@@ -13,7 +14,7 @@ from workbench.datasets.store import Store, write_once
 
 def cache_key(data: DataRef) -> str:
     """Name what is derived from a version's rows and split."""
-    parts = (data.manifest, data.mapping.prompt, data.mapping.completion, data.split_seed, data.test_fraction)
+    parts = (data.manifest, data.mapping.model_dump_json(exclude_none=True), data.split_seed, data.test_fraction)
     return digest(repr(parts).encode())
 
 
@@ -37,9 +38,9 @@ def positions(home: Path, data: DataRef, manifest: Manifest) -> BitMap:
     return select(held_out(home, data), data.split, manifest.rows)
 
 
-def drawn(prompts: Sequence[str], start: int, seed: int, test_fraction: float) -> BitMap:
-    """Return the positions, counted from `start`, of those prompts that fall to the test side."""
-    return BitMap(n for n, prompt in enumerate(prompts, start) if assign(prompt, seed, test_fraction) == "test")
+def drawn(keys: Sequence[str], start: int, seed: int, test_fraction: float) -> BitMap:
+    """Return the positions, counted from `start`, of those rows that fall to the test side, by what decides it."""
+    return BitMap(n for n, key in enumerate(keys, start) if assign(key, seed, test_fraction) == "test")
 
 
 def select(test: BitMap, split: Split, rows: int) -> BitMap:
@@ -53,8 +54,10 @@ def _path(home: Path, data: DataRef) -> Path:
 
 
 def _compute(store: Store, data: DataRef) -> BitMap:
-    test, start = BitMap(), 0
-    for table in store.scan(store.manifest(data.manifest), [data.mapping.prompt]):
-        test |= drawn(table.column(0).to_pylist(), start, data.split_seed, data.test_fraction)
+    manifest = store.manifest(data.manifest)
+    conversations, test, start = Conversations(data.mapping, manifest.columns), BitMap(), 0
+    for table in store.scan(manifest, data.mapping.columns):
+        keys = [conversation.key for conversation in conversations.of(table)]
+        test |= drawn(keys, start, data.split_seed, data.test_fraction)
         start += table.num_rows
     return test

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ipywidgets
 
@@ -17,8 +17,9 @@ from workbench.core.widgets.form import Form, Values
 from workbench.core.widgets.grid import Grid
 from workbench.core.widgets.heading import Heading
 from workbench.datasets.client import Dataset, Datasets
+from workbench.datasets.schemas import ROLES, Format
 
-ACCEPTED = ".jsonl,.ndjson,.json,.csv,.tsv,.parquet"
+ACCEPTED = ".jsonl,.ndjson,.json,.csv,.tsv,.xlsx,.parquet"
 SIDES = ("all", "train", "test")
 UNSURE = "dataset.mapping_refused"
 TAKEN = "dataset.name_taken"
@@ -39,11 +40,13 @@ class DatasetPanel(ipywidgets.VBox):  # type: ignore[misc]
         self._on_choice = on_choice
         self._file: Path | None = None
         self._given: dict[str, str] = {}
+        self._refusal: WorkbenchError | None = None
         self._known: dict[str, Dataset] = {}
         self.dataset: Dataset | None = None
         self.heading = Heading(self.language, title=self._text("data.title"), note=self._text("data.empty"))
         self.zone = DropZone(self._take, accept=ACCEPTED, language=self.language)
         self.question = Form([], self._answer, action=self._text("data.save"), language=self.language)
+        self.question.observe(self._another_format, "values")
         sides = [(side, self._text(f"data.side_{side}")) for side in SIDES]
         self.choice = Choice(self._text("data.choose"), [], self._chosen, language=self.language)
         self.side = Choice(self._text("data.side"), sides, self._show_rows, language=self.language)
@@ -83,7 +86,8 @@ class DatasetPanel(ipywidgets.VBox):  # type: ignore[misc]
     def _answer(self, values: Values) -> None:
         if self._file is None or not self._file.exists():
             raise Invalid(self._text("data.gone"))
-        self._given |= {key: value.strip() for key, value in values.items() if value.strip()}
+        answered = {key: value.strip() for key, value in values.items()}
+        self._given = {key: value for key, value in (self._given | answered).items() if value}
         self._save()
 
     def _save(self) -> None:
@@ -108,16 +112,35 @@ class DatasetPanel(ipywidgets.VBox):  # type: ignore[misc]
     def _ask(self, error: WorkbenchError, filename: str) -> None:
         """Show the refusal, with the fields that can put it right."""
         unsure = error.problem().code == UNSURE
+        self._refusal = error if unsure else None
         self.question.fields = self._column_fields(error) if unsure else self._name_fields(filename)
-        self.question.values = {} if unsure else {"save_as": "version", "name": f"{_name(filename)}-2"}
-        self.question.errors, self.question.notice = {}, error.detail
+        kind = self._given.get("format", next(iter(ROLES)))
+        self.question.values = {"format": kind} if unsure else {"save_as": "version", "name": f"{_name(filename)}-2"}
+        self.question.errors, self.question.notice = {}, self.question.explained(error)
         shown = [child for child in self.children if child is not self.question]
         self.children = [*shown[:2], self.question, *shown[2:]]
 
     def _column_fields(self, error: WorkbenchError) -> list[dict[str, Any]]:
+        """Ask for the format, and for a column in each of its roles; the roles of other formats are left alone."""
         columns = [problem.message for problem in error.problem().errors if problem.pointer == "/columns"]
-        kind = {"kind": "choice", "options": [(column, column) for column in columns]} if columns else {"kind": "text"}
-        return [{"name": side, "label": self._text(f"data.{side}_column"), **kind} for side in ("prompt", "completion")]
+        optional = [("", "—"), *((column, column) for column in columns)]
+        formats = [(kind, self._text(f"data.format_{kind}")) for kind in ROLES]
+        kind = self._given.get("format", next(iter(ROLES)))
+        needed, more = ROLES[cast(Format, kind)]
+        return [
+            {"name": "format", "label": self._text("data.format"), "kind": "choice", "options": formats, "wide": True},
+            *(
+                {"name": role, "label": self._text(f"data.column_{role}"), "kind": "choice", "options": optional}
+                for role in (*needed, *more)
+            ),
+        ]
+
+    def _another_format(self, change: dict[str, Any]) -> None:
+        """Ask for other columns when another format was chosen in the form."""
+        kind = change["new"].get("format")
+        if kind and self._refusal is not None and kind != self._given.get("format", next(iter(ROLES))):
+            self._given = {"format": kind}
+            self.question.fields = self._column_fields(self._refusal)
 
     def _name_fields(self, filename: str) -> list[dict[str, Any]]:
         version = self._text("data.save_version", name=_name(filename))
@@ -133,9 +156,10 @@ class DatasetPanel(ipywidgets.VBox):  # type: ignore[misc]
         split = self.dataset[side]
 
         def fetch(offset: int, limit: int) -> list[dict[str, Any]]:
-            rows = [row.model_dump() for row in split.page(offset, limit).items]
+            rows = [row.model_dump(exclude={"messages"}) for row in split.page(offset, limit).items]
             return [row | {"split": self._text(f"data.{row['split']}")} for row in rows]
 
+        self.grid.columns = self._columns(split.version.mapping.format)
         self.grid.show(split.rows, fetch)
 
     def _counts(self, dataset: Dataset) -> str:
@@ -144,9 +168,15 @@ class DatasetPanel(ipywidgets.VBox):  # type: ignore[misc]
         formatted = {key: f"{count:,}" for key, count in counts.items()}
         return self._text("data.counts", name=dataset.name, number=head.number, **formatted)
 
-    def _columns(self) -> list[dict[str, str]]:
+    def _columns(self, kind: str = "prompt_completion") -> list[dict[str, str]]:
         widths = {"row_id": "80px", "split": "80px", "prompt": "3fr", "completion": "2fr"}
         labels = {"row_id": "data.row"}
+        if kind == "text":
+            del widths["prompt"]
+            labels["completion"] = "data.text"
+        elif kind == "preference":
+            widths["rejected"] = "2fr"
+            labels["completion"] = "data.chosen"
         return [
             {"key": key, "label": self._text(labels.get(key, f"data.{key}")), "width": width}
             for key, width in widths.items()

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from workbench.datasets.encoding import SourceFile
 from workbench.datasets.errors import MappingRefused
 from workbench.datasets.reader import CHUNK_ROWS, MAX_COLUMNS, Chunk
-from workbench.datasets.schemas import Column, ColumnMapping
+from workbench.datasets.schemas import Column
 
 
 class Parquet:
@@ -35,16 +35,14 @@ class Parquet:
         """Return the columns of a string type."""
         return [field.name for field in self._schema if pa.types.is_string(_plain(field.type))]
 
-    def chunks(self, mapping: ColumnMapping) -> Iterator[Chunk]:
-        """Yield the rows; dictionary columns come as plain values, mapped numbers as JSON writes them."""
-        mapped, start = (mapping.prompt, mapping.completion), 1
-        for batch in self._batches():
+    def chunks(self, texts: Collection[str] = ()) -> Iterator[Chunk]:
+        """Yield the rows; dictionary columns come as plain values, numbers that shall be text as JSON writes them."""
+        for batch, places in self._batches():
             arrays = {
-                name: self._text(name, array) if name in mapped else array.cast(_plain(array.type))
+                name: self._text(name, array) if name in texts else array.cast(_plain(array.type))
                 for name, array in zip(batch.schema.names, batch.columns, strict=True)
             }
-            yield Chunk(pa.table(arrays), range(start, start + batch.num_rows))
-            start += batch.num_rows
+            yield Chunk(pa.table(arrays), places)
 
     def _read_schema(self) -> pa.Schema:
         try:
@@ -58,12 +56,14 @@ class Parquet:
             raise self.file.refuse(f"has more than {MAX_COLUMNS} columns or a NUL character in a column's name")
         return schema
 
-    def _batches(self) -> Iterator[Any]:
+    def _batches(self) -> Iterator[tuple[Any, Sequence[int]]]:
+        start = 1
         try:
             with pq.ParquetFile(self.file.path) as content:
                 for batch in content.iter_batches(CHUNK_ROWS):
                     batch.validate(full=True)
-                    yield batch
+                    yield batch, range(start, start + batch.num_rows)
+                    start += batch.num_rows
         except (OSError, pa.ArrowException) as error:
             raise self.file.refuse("is damaged and cannot be read to its end") from error
 

@@ -1,13 +1,13 @@
 """What every reader of an uploaded file offers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import pyarrow as pa
 
 from workbench.datasets.encoding import SourceFile
-from workbench.datasets.schemas import Column, ColumnMapping
+from workbench.datasets.schemas import Column
 
 CHUNK_ROWS = 1_024
 MAX_COLUMNS = 1_000
@@ -37,5 +37,5 @@ class Reader(Protocol):
     def text_columns(self) -> list[str]:
         """Return the names of the columns that hold text rather than numbers or nested values."""
 
-    def chunks(self, mapping: ColumnMapping) -> Iterator[Chunk]:
-        """Yield all rows; the mapped columns come as strings."""
+    def chunks(self, texts: Collection[str] = ()) -> Iterator[Chunk]:
+        """Yield all rows; the columns named in `texts` come as strings, numbers among them as JSON writes them."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 
+from pyroaring import BitMap
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -13,6 +15,7 @@ from workbench.core.clock import utcnow
 from workbench.core.context import Context
 from workbench.core.errors import Invalid
 from workbench.core.ids import new_id
+from workbench.core.lineage import describes
 from workbench.core.schemas import Page, PageQuery
 from workbench.datasets import preview, schemas
 from workbench.datasets.encoding import SourceFile
@@ -21,11 +24,13 @@ from workbench.datasets.errors import (
     EmptySplit,
     NameTaken,
     NothingChanged,
+    RowNotFound,
     StaleParent,
     VersionNotFound,
 )
 from workbench.datasets.ingest import Content, Drawing, ingest, seal
 from workbench.datasets.membership import remember
+from workbench.datasets.store import Store, positions_of
 from workbench.datasets.tables import Dataset, DatasetVersion
 
 NAME_CHARACTERS = 128
@@ -61,8 +66,7 @@ def create(context: Context, path: Path, query: schemas.DatasetUpload) -> schema
         context.settings.home,
         SourceFile(path, query.filename),
         Drawing(query.test_fraction, query.split_seed),
-        prompt=query.prompt,
-        completion=query.completion,
+        query,
     )
     dataset = Dataset(id=new_id("ds"), owner_id=context.user.id, name=name, head_version_id=new_id("dsv"))
     dataset.created_at = utcnow()
@@ -84,8 +88,7 @@ def add_version(context: Context, dataset_id: str, path: Path, query: schemas.Ve
         context.settings.home,
         SourceFile(path, query.filename),
         Drawing(query.test_fraction, query.split_seed),
-        prompt=query.prompt,
-        completion=query.completion,
+        query,
     )
     dataset = find(context.session, dataset_id)
     parent = find_version(context.session, query.parent)
@@ -129,6 +132,26 @@ def resolve(context: Context, ref: schemas.SplitRef) -> schemas.DataRef:
             f"The {ref.split} split of version {found.number} has no rows; upload the data with another test_fraction."
         )
     return reference(found, ref.split)
+
+
+def versions_with_row(context: Context, dataset_id: str, row_id: int) -> list[DatasetVersion]:
+    """Return the versions of a dataset that hold a row, oldest first; raises `RowNotFound` when none does."""
+    dataset = find(context.session, dataset_id)
+    statement = select(DatasetVersion).where(DatasetVersion.dataset_id == dataset.id).order_by(DatasetVersion.number)
+    store, wanted = Store.of(context.settings.home), BitMap([row_id])
+    rows = context.session.scalars(statement)
+    found = [version for version in rows if positions_of(store.manifest(version.manifest), wanted)]
+    if not found:
+        raise RowNotFound(f'No version of the dataset "{dataset.name}" has a row {row_id}.')
+    return found
+
+
+@describes("dataset_version")
+def describe(session: Session, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Name dataset versions for a lineage."""
+    joined = select(DatasetVersion, Dataset.name).join(Dataset, Dataset.id == DatasetVersion.dataset_id)
+    rows = session.execute(joined.where(DatasetVersion.id.in_(list(ids))))
+    return {row.id: (f"{name} v{row.number}", f"{row.rows:,} rows") for row, name in rows}
 
 
 def find(session: Session, dataset_id: str) -> Dataset:
@@ -207,7 +230,7 @@ def _version(
         size_bytes=content.size_bytes,
         manifest=seal(context.settings.home, content, None if parent is None else parent.manifest),
         content_hash=content.content_hash,
-        mapping=content.mapping.model_dump(),
+        mapping=content.mapping.model_dump(exclude_none=True),
         test_fraction=content.drawing.test_fraction,
         split_seed=content.drawing.seed,
         columns=[column.model_dump() for column in content.columns],
@@ -220,9 +243,10 @@ def _version(
 def _refuse_equal(dataset: Dataset, parent: DatasetVersion, content: Content) -> None:
     if parent.dataset_id != dataset.id:
         raise VersionNotFound(f'The dataset "{dataset.name}" has no version {parent.id}.')
-    before = (parent.content_hash, parent.mapping, parent.test_fraction, parent.split_seed)
+    mapping = schemas.ColumnMapping.model_validate(parent.mapping)
+    before = (parent.content_hash, mapping, parent.test_fraction, parent.split_seed)
     drawing = content.drawing
-    if before == (content.content_hash, content.mapping.model_dump(), drawing.test_fraction, drawing.seed):
+    if before == (content.content_hash, content.mapping, drawing.test_fraction, drawing.seed):
         raise NothingChanged(f'The file holds what version {parent.number} of "{dataset.name}" already holds.')
 
 

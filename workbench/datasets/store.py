@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyroaring import BitMap
 
 from workbench.datasets.errors import DamagedStoreError
 from workbench.datasets.manifest import Manifest, Segment, SegmentFile, SegmentStats, decode, digest
@@ -92,6 +93,17 @@ class Store:
             raise DamagedStoreError(
                 f"Object {path.stem} cannot be read from the store; restore it from a backup."
             ) from error
+
+
+def positions_of(manifest: Manifest, ids: BitMap) -> BitMap:
+    """Return where the rows with these ids lie in a version; ids that it does not have are passed over."""
+    found, start = BitMap(), 0
+    for segment in manifest.segments:
+        found |= BitMap(
+            row - segment.rid0 + start for row in ids & BitMap(range(segment.rid0, segment.rid0 + segment.rows))
+        )
+        start += segment.rows
+    return found
 
 
 def row_ids(manifest: Manifest, positions: Sequence[int]) -> list[int]:

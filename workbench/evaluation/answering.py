@@ -24,8 +24,11 @@ class Question:
     """A row to answer."""
 
     row_id: int
+    #: The conversation up to the answer, as people read it.
     prompt: str
     expected: str
+    #: The whole conversation; the expected answer is its last message.
+    messages: list[dict[str, str]]
 
 
 def answer(
@@ -37,7 +40,7 @@ def answer(
 
 
 def _answer_batch(model: LanguageModel, questions: Sequence[Question], max_new_tokens: int) -> list[Sample]:
-    examples = [model.template.example(question.prompt, question.expected) for question in questions]
+    examples = [model.template.conversation(question.messages).last_answer() for question in questions]
     prompts = [example.input_ids[: example.completion_mask.index(1)] for example in examples]
     for question, example, prompt in zip(questions, examples, prompts, strict=True):
         _ensure_fits(model, question.row_id, max(len(example.input_ids), len(prompt) + max_new_tokens))

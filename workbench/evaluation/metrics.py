@@ -1,4 +1,4 @@
-"""The metrics, as `evaluate.Metric`s: instantiated directly, computed in memory, nothing fetched. For workers only.
+"""The metrics, as `evaluate.Metric`s: made directly, computed in memory, nothing fetched. Only workers import it.
 
 Each `compute` returns the figure over all rows under the metric's name; the text metrics also each row's, as `per_row`.
 """

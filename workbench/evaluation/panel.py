@@ -13,7 +13,7 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.http import HTTP, ServerUnreachable
 from workbench.core.routes import Download
 from workbench.core.schemas import PageQuery
-from workbench.core.texts import Language, preferred_language, text
+from workbench.core.texts import Language, explain, preferred_language, text
 from workbench.core.widgets.choice import Choice
 from workbench.core.widgets.download import DownloadBar
 from workbench.core.widgets.heading import Heading
@@ -74,10 +74,10 @@ class ComparisonPanel(ipywidgets.VBox):  # type: ignore[misc]
             try:
                 return self._listen(evaluation)
             except ServerUnreachable as error:
-                self.progress.connection = error.detail
+                self.progress.connection = self.progress.explained(error)
                 waiting.wait(RETRY_INTERVAL)
             except WorkbenchError as error:
-                self.progress.connection = error.detail
+                self.progress.connection = self.progress.explained(error)
                 return None
         return None
 
@@ -94,7 +94,7 @@ class ComparisonPanel(ipywidgets.VBox):  # type: ignore[misc]
         with self.progress.hold_sync():
             self.progress.state = job.state
             self.progress.reason = job.wait_reason or ""
-            self.progress.error = job.error or ""
+            self.progress.error = explain(job.error_code, job.error, self.language) if job.error else ""
             self.progress.connection = ""
             self.progress.can_cancel = self._can_write and job.state not in ENDED and not job.cancel_requested
             self.progress.can_resume = self._can_write and job.state in ("failed", "cancelled")
@@ -150,11 +150,8 @@ class ComparisonPanel(ipywidgets.VBox):  # type: ignore[misc]
     def _answers(self, evaluation: Evaluation, wish: Wish) -> Answers:
         wanted = {"filter": wish.filter, "search": wish.search, "sort": wish.sort, "offset": wish.offset}
         page = evaluation.page(SamplesQuery.model_validate({**wanted, "limit": PAGE_ROWS}))
-        return Answers(
-            [self._sample(row) for row in page.items],
-            page.total,
-            {str(name): count for name, count in page.counts.items()},
-        )
+        counts = {str(name): count for name, count in page.counts.items()}
+        return Answers([self._sample(row) for row in page.items], page.total, counts)
 
     def _sample(self, row: SampleRow) -> dict[str, str | bool]:
         sides: dict[str, str | bool] = {"prompt": row.prompt, "expected": row.expected}

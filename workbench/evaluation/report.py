@@ -224,8 +224,8 @@ def _card(row: SampleRow) -> str:
 def _side(answer: Answer) -> str:
     right = ("right", "✓ right") if answer.exact_match else ("", "✕ wrong")
     graded = "" if answer.token_f1 is None else f" · F1 {answer.token_f1:.2f}"
-    title = f"{ROLES[answer.role]} · {right[1]}{graded}"
-    return f'<div class="side {right[0]}"><h3>{title}</h3><p>{_safe(answer.answer)}</p></div>'
+    heading = f"<h3>{ROLES[answer.role]} · {right[1]}{graded}</h3>"
+    return f'<div class="side {right[0]}">{heading}<p>{_safe(answer.answer)}</p></div>'
 
 
 def _origin(report: Report) -> Iterable[str]:

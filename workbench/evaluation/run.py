@@ -10,10 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from workbench.core.errors import Invalid
-from workbench.datasets.materialise import materialise
+from workbench.datasets.materialise import materialise, read
 from workbench.evaluation import scoring
 from workbench.evaluation.compare import compare
 from workbench.evaluation.schemas import (
@@ -26,9 +24,9 @@ from workbench.evaluation.schemas import (
     TemplateRecord,
 )
 from workbench.inference.weights import weights_sha256
-from workbench.training.attempt import Attempt, StopRequest, leave, run_worker
+from workbench.jobs.attempt import Attempt, StopRequest, leave, run_worker
+from workbench.jobs.metrics import MetricsWriter
 from workbench.training.checkpoints import file_sha256
-from workbench.training.metrics import MetricsWriter
 
 if TYPE_CHECKING:
     from workbench.evaluation.answering import Question
@@ -40,6 +38,12 @@ class NoRows(Invalid):
     """There is no row to answer."""
 
     code = "evaluation.no_rows"
+
+
+class NoAnswers(Invalid):
+    """The rows have no answers."""
+
+    code = "evaluation.no_answers"
 
 
 class Progress:
@@ -81,13 +85,14 @@ def read_questions(arrow: Path, limit: int | None, seed: int) -> list[Question]:
     """Read the rows to answer, in their order; raises NoRows."""
     from workbench.evaluation.answering import Question
 
-    with pa.memory_map(str(arrow)) as source, pa.ipc.open_stream(source) as stream:
-        rows = stream.read_all().to_pylist()
+    rows = list(read(arrow))
     if not rows:
         raise NoRows("There is no row to answer; choose a split that has rows, or raise the dataset's test fraction.")
+    if any(row.text is not None for _, row in rows):
+        raise NoAnswers("The dataset holds plain texts, which have no answers to compare; evaluate on another one.")
     if limit is not None and limit < len(rows):
         rows = [rows[index] for index in sorted(random.Random(seed).sample(range(len(rows)), limit))]  # noqa: S311
-    return [Question(row["row_id"], row["prompt"], row["completion"]) for row in rows]
+    return [Question(row_id, row.transcript, row.answer, row.messages) for row_id, row in rows]
 
 
 def _judge(

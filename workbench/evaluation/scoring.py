@@ -25,7 +25,7 @@ def mean(samples: Sequence[Sample], metric: RowMetric) -> float | None:
     values = [getattr(sample, metric) for sample in samples]
     if None in values:
         return None
-    return float(sum(values) / max(len(values), 1))
+    return float(sum(values)) / max(len(values), 1)
 
 
 def exact_match(samples: Sequence[Sample]) -> float:

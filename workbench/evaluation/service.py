@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import select
@@ -11,7 +12,7 @@ from workbench.core.clock import utcnow
 from workbench.core.context import Context
 from workbench.core.errors import Invalid, NotFound
 from workbench.core.ids import new_id
-from workbench.core.lineage import link
+from workbench.core.lineage import describes, link
 from workbench.core.routes import Download
 from workbench.core.schemas import Page, PageQuery, Ref
 from workbench.datasets import service as datasets
@@ -114,6 +115,19 @@ def report(context: Context, evaluation_id: str, query: schemas.ReportQuery) -> 
     rows = list(stored.read(context.settings.home, evaluation.scores))
     models = [registry.version(context.session, score.version_id) for score in evaluation.scores]
     return reports.write(reports.Report(evaluation, models, rows), query.format)
+
+
+@describes("evaluation")
+def describe(session: Session, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Name evaluations for a lineage: by their verdict and the best score."""
+    rows = session.scalars(select(Evaluation).where(Evaluation.id.in_(list(ids))))
+    return {row.id: _label(_record(session, row)) for row in rows}
+
+
+def _label(evaluation: schemas.Evaluation) -> tuple[str, str]:
+    scores = ", ".join(f"{score.role} {score.exact_match:.3f}" for score in evaluation.scores)
+    verdict = evaluation.comparison.verdict if evaluation.comparison is not None else ""
+    return f"Evaluation on {evaluation.data.split}", f"exact match {scores}" + (f": {verdict}" if verdict else "")
 
 
 def _name(version: ModelVersion) -> str:

@@ -56,17 +56,26 @@ class Example:
     completion_mask: list[int]
     #: Whether `max_length` cut tokens off the end.
     truncated: bool = False
+    #: Earlier answers of the conversation that are not trained, because they are served with other tokens.
+    untrained_turns: int = 0
 
     @property
     def trainable(self) -> bool:
         """Whether any completion token is left."""
         return 1 in self.completion_mask
 
+    def last_answer(self) -> Example:
+        """Return the example with only its last answer trained, as it is scored."""
+        start = len(self.completion_mask) - self.completion_mask[::-1].index(0) if 0 in self.completion_mask else 0
+        mask = [0] * start + self.completion_mask[start:]
+        return Example(self.input_ids, mask, self.truncated, self.untrained_turns)
+
     def cut(self, max_length: int | None) -> Example:
         """Return the example with at most `max_length` tokens."""
         if max_length is None or len(self.input_ids) <= max_length:
             return self
-        return Example(self.input_ids[:max_length], self.completion_mask[:max_length], truncated=True)
+        ids, mask = self.input_ids[:max_length], self.completion_mask[:max_length]
+        return Example(ids, mask, truncated=True, untrained_turns=self.untrained_turns)
 
 
 @dataclass(frozen=True)
@@ -144,19 +153,53 @@ class ChatTemplate:
         return self.encode(self.render(messages, add_generation_prompt=True))
 
     def example(self, prompt: str, completion: str, max_length: int | None = None) -> Example:
-        """Tokenise one row: exactly the tokens of `prompt_ids`, then the completion with its end-of-turn token."""
+        """Tokenise a question and its answer."""
         question = {"role": "user", "content": prompt}
-        asked = self.render([question], add_generation_prompt=True)
-        whole = self.render([question, {"role": "assistant", "content": completion}])
+        return self.conversation([question, {"role": "assistant", "content": completion}], max_length)
+
+    def conversation(self, messages: Sequence[Message], max_length: int | None = None) -> Example:
+        """Tokenise a conversation: exactly the tokens of `prompt_ids`, then the last answer with its end-of-turn token.
+
+        Earlier answers are trained where their tokens, and all before them, are those that were served when they were
+        given; a template that rewrites the past, for example by taking out thoughts, leaves them untrained.
+        """
+        prompt_ids, answer_ids = self._turn(messages)
+        mask, untrained = [0] * len(prompt_ids), 0
+        for place, message in enumerate(messages[:-1]):
+            if message["role"] == "assistant":
+                span = self._served(messages[: place + 1], prompt_ids)
+                mask[span] = [1] * len(mask[span])
+                untrained += span == slice(0, 0)
+        whole = Example(prompt_ids + answer_ids, mask + [1] * len(answer_ids), untrained_turns=untrained)
+        return whole.cut(max_length)
+
+    def plain(self, text: str, max_length: int | None = None) -> Example:
+        """Tokenise a text without any template, all of it trained, between bos (if the model has one) and eos."""
+        bos = self.special_tokens.get("bos_token")
+        start = [_token_id(self.tokenizer, bos)] if bos is not None else []
+        ids = [*self.encode(text), self.eos_id]
+        return Example(start + ids, [0] * len(start) + [1] * len(ids)).cut(max_length)
+
+    def _turn(self, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
+        """Return the tokens of what was asked, and those of the answer that is the last message."""
+        asked = self.render(messages[:-1], add_generation_prompt=True)
+        whole = self.render(messages)
         if not whole.startswith(asked):
             raise TemplateInvalid(
                 f"The model's chat template ({self.source}) renders a question that is not the beginning of the whole"
                 " conversation, so what is trained would differ from what is served; choose another base model."
             )
         prompt_ids = self.encode(asked)
-        answer_ids = self._end_turn(self._answer_ids(prompt_ids, asked, whole))
-        mask = [0] * len(prompt_ids) + [1] * len(answer_ids)
-        return Example(prompt_ids + answer_ids, mask).cut(max_length)
+        return prompt_ids, self._end_turn(self._answer_ids(prompt_ids, asked, whole))
+
+    def _served(self, messages: Sequence[Message], ids: list[int]) -> slice:
+        """Return where in `ids` the last of these messages lies as it was served; an empty slice when it does not."""
+        try:
+            asked, answer = self._turn(messages)
+        except TemplateInvalid:
+            return slice(0, 0)
+        end = len(asked) + len(answer)
+        return slice(len(asked), end) if ids[:end] == asked + answer else slice(0, 0)
 
     def _answer_ids(self, prompt_ids: list[int], asked: str, whole: str) -> list[int]:
         ids = self.encode(whole)

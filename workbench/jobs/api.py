@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 from workbench.core.context import Context, StreamContext
 from workbench.core.schemas import Health, Page
-from workbench.jobs import feed, routes, service
-from workbench.jobs.schemas import After, Job, JobsQuery, LogPage, LogQuery, Message, MetricsPage
+from workbench.jobs import feed, notebooks, routes, service
+from workbench.jobs.schemas import After, Job, JobsQuery, LogPage, LogQuery, Message, MetricsPage, NotebookCreate
 
 
 @routes.listing.handler
@@ -44,6 +45,18 @@ def log(context: Context, job_id: str, query: LogQuery) -> LogPage:
 def metrics(context: Context, job_id: str, query: After) -> MetricsPage:
     """Read the metrics that follow a sequence number."""
     return MetricsPage(items=service.metrics(context.session, job_id, query.after))
+
+
+@routes.run_notebook.handler
+def run_notebook(context: Context, body: NotebookCreate) -> Job:
+    """Run a notebook as a job, with parameters of the types that it declares."""
+    return notebooks.submit(context, body)
+
+
+@routes.notebook.handler
+def notebook(context: Context, job_id: str) -> dict[str, Any]:
+    """Return the executed notebook of a notebook job, or of the one that started this job."""
+    return notebooks.executed(context, job_id)
 
 
 @routes.live.handler

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 import html
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -19,6 +21,8 @@ from workbench.jobs.schemas import (
     LogQuery,
     Message,
     MetricMessage,
+    NotebookCreate,
+    Value,
 )
 
 RECONNECT_INTERVAL = 1.0  # seconds between two tries at a server that went away
@@ -94,6 +98,10 @@ class JobHandle:
             raise JobFailed(detail, job.error_code)
         return self
 
+    def notebook(self) -> builtins.dict[str, Any]:
+        """Return the executed notebook: of this notebook job, or of the one that started this job."""
+        return self.http.call(routes.notebook, job_id=self.id)
+
     def dict(self) -> dict[str, Any]:
         """Return the job as plain data."""
         return self.job().model_dump(mode="json")
@@ -116,6 +124,14 @@ class Jobs:
     def list(self, kind: str | None = None, limit: int = 50) -> list[Job]:
         """Return the newest jobs."""
         return self._http.call(routes.listing, query=JobsQuery(kind=kind, limit=limit)).items
+
+    def run_notebook(
+        self, notebook: Mapping[str, Any], parameters: Mapping[str, Value], *, title: str = "Notebook"
+    ) -> JobHandle:
+        """Queue a notebook (its JSON) as a job, and return at once."""
+        body = NotebookCreate(notebook=dict(notebook), parameters=dict(parameters), title=title)
+        job = self._http.call(routes.run_notebook, body=body, idempotency_key=uuid.uuid4().hex)
+        return JobHandle(self._http, job.id)
 
     def __getitem__(self, job_id: str) -> JobHandle:
         return JobHandle(self._http, job_id)

@@ -64,9 +64,9 @@ def read_json(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def live_servers(home: Path) -> list[dict[str, Any]]:
-    """Return what each live server of a home has written down about itself, newest last."""
-    files = sorted((home / "servers").glob("*.json"), key=lambda path: path.stat().st_mtime)
+def live_servers(home: Path, folder: str = "servers") -> list[dict[str, Any]]:
+    """Return what each live server of a home has written down about itself in a folder there, newest last."""
+    files = sorted((home / folder).glob("*.json"), key=lambda path: path.stat().st_mtime)
     return [known for path in files if (known := read_json(path)) is not None and is_alive(known)]
 
 

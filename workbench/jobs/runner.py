@@ -23,7 +23,7 @@ from workbench.core.database import Database
 from workbench.core.settings import Settings
 from workbench.jobs import feed, schemas, service
 from workbench.jobs.executor import START_GRACE, LocalExecutor, Status
-from workbench.jobs.files import AttemptFolder, write_json
+from workbench.jobs.files import AttemptFolder, live_servers, write_json
 from workbench.jobs.states import LIVE, move
 from workbench.jobs.tables import Attempt, Job, Metric
 
@@ -109,6 +109,8 @@ class Runner:
         }
         write_json(folder.spec, spec)
         variables = {"WORKBENCH_HOME": str(self._settings.home), "WORKBENCH_TOKEN": token, "PYTHONUNBUFFERED": "1"}
+        if servers := live_servers(self._settings.home):
+            variables["WORKBENCH_URL"] = servers[-1]["url"]
         argv = self._kinds[job.kind].argv(job.spec, folder.path)
         self._executor.start(folder, argv, variables)
 

@@ -40,7 +40,8 @@ class Room:
         """Give the job its share; a host whose settings were lowered may hold more than it has."""
         self.free_cpus = max(0, self.free_cpus - job.cpus)
         self.free_gpus = max(0, self.free_gpus - job.gpus)
-        self.holders.append(job.title)
+        if job.cpus or job.gpus:
+            self.holders.append(job.title)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AllowInfNan, BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from workbench.core.schemas import PageQuery, Schema, Time
 
+Value = StrictBool | StrictInt | Annotated[StrictFloat, AllowInfNan(False)] | StrictStr | None
 State = Literal["queued", "assigned", "running", "stopping", "lost", "succeeded", "failed", "cancelled"]
 ENDED: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
 
@@ -111,3 +112,32 @@ class LogPage(Schema):
     next_offset: int
     size_bytes: int
     text: str
+
+
+class NotebookCreate(Schema):
+    """A notebook to run as a job."""
+
+    notebook: dict[str, Any] = Field(description="The notebook's JSON, at most 10 MB.")
+    parameters: dict[str, Value] = Field(
+        default_factory=dict, description="Values for names that the cell tagged `parameters` sets, of their types."
+    )
+    title: Annotated[str, Field(min_length=1, max_length=200)] = "Notebook"
+
+
+class NotebookSpec(Schema):
+    """What the notebook worker is told."""
+
+    #: Relative to the home.
+    notebook_path: str
+    parameters: dict[str, Value]
+
+
+class NotebookOutcome(Schema):
+    """What became of a notebook."""
+
+    #: The executed notebook, relative to the home.
+    notebook_path: str
+    notebook_sha256: str
+    #: The JSON that its cell tagged `result` showed.
+    result: Any
+    seconds: float

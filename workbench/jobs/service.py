@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,8 @@ from workbench.core.clock import utcnow
 from workbench.core.context import Context
 from workbench.core.errors import Conflict, NotFound
 from workbench.core.ids import new_id
-from workbench.core.schemas import Health, Page
+from workbench.core.lineage import describes, link
+from workbench.core.schemas import Health, Page, Ref
 from workbench.jobs import schemas
 from workbench.jobs.files import AttemptFolder
 from workbench.jobs.states import ENDED, move
@@ -24,6 +25,7 @@ from workbench.jobs.tables import Attempt, Host, Job, Metric
 
 HEARTBEAT_INTERVAL = 2.0  # seconds between two signs of life of an agent
 HOST_TIMEOUT = timedelta(seconds=15)  # silence after which a host counts as gone
+STARTED = "started"  # the lineage relation from a job to the jobs that its token submitted
 NO_AGENT = "No agent is running, so nothing can start: run `workbench agent`."
 
 
@@ -64,6 +66,7 @@ def submit(
         created_at=utcnow(),
     )
     context.session.add(job)
+    _link_to_its_starter(context, job)
     events.publish(context.session, f"job:{job.id}", "state", {"state": "queued", "attempt_no": 0, "error": None})
     return record(job)
 
@@ -186,9 +189,23 @@ def find(session: Session, job_id: str) -> Job:
     return job
 
 
+@describes("job")
+def describe(session: Session, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Name jobs for a lineage."""
+    rows = session.scalars(select(Job).where(Job.id.in_(list(ids))))
+    return {row.id: (row.title, row.state) for row in rows}
+
+
 def record(job: Job) -> schemas.Job:
     """Return a job as the contract shows it."""
     return schemas.Job.model_validate({name: getattr(job, name) for name in schemas.Job.model_fields})
+
+
+def _link_to_its_starter(context: Context, job: Job) -> None:
+    holder = context.user.holder
+    starter = context.session.get(Attempt, holder.id) if holder is not None and holder.kind == "job" else None
+    if starter is not None:
+        link(context.session, Ref(kind="job", id=starter.job_id), Ref(kind="job", id=job.id), STARTED)
 
 
 def _metric(row: Metric) -> schemas.MetricMessage:

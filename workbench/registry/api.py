@@ -3,30 +3,48 @@
 from __future__ import annotations
 
 from workbench.core.context import Context
-from workbench.core.schemas import Page, PageQuery
+from workbench.core.schemas import Lineage, Page, PageQuery
 from workbench.registry import routes, service
-from workbench.registry.schemas import Lineage, Model, ModelVersion
+from workbench.registry.schemas import Model, ModelCreate, ModelVersion, VersionUpdate
 
 
 @routes.listing.handler
 def listing(context: Context, query: PageQuery) -> Page[Model]:
-    """List models, newest first."""
+    """List models with their versions, newest first."""
     return service.listing(context, query)
+
+
+@routes.register.handler
+def register(context: Context, body: ModelCreate) -> ModelVersion:
+    """Register a base model: a folder on the server, or a model in its Hugging Face cache."""
+    return service.resolve(context, body.base)
 
 
 @routes.show.handler
 def show(context: Context, model_id: str) -> Model:
-    """Show one model with its versions."""
+    """Show a model with its versions."""
     return service.show(context, model_id)
+
+
+@routes.versions.handler
+def versions(context: Context, model_id: str, query: PageQuery) -> Page[ModelVersion]:
+    """List the versions of a model, newest first."""
+    return service.versions(context, model_id, query)
 
 
 @routes.version.handler
 def version(context: Context, version_id: str) -> ModelVersion:
-    """Show one model version with its record."""
+    """Show one model version with all that is recorded about it."""
     return service.version(context.session, version_id)
+
+
+@routes.update.handler
+def update(context: Context, version_id: str, body: VersionUpdate) -> ModelVersion:
+    """Change the notes or the aliases of a version."""
+    return service.update(context, version_id, body)
 
 
 @routes.lineage.handler
 def lineage(context: Context, version_id: str) -> Lineage:
-    """Show what a model version came from and what came from it."""
+    """Show what a version came from and what came from it."""
     return service.lineage(context, version_id)

@@ -54,6 +54,13 @@ def checked(folder: Path) -> Path:
     return folder
 
 
+def name_of(folder: Path) -> str:
+    """Return what people call a model: its hub id for a folder of the hub cache, else the folder's name."""
+    parts = folder.parts[-3:]
+    cached = len(parts) == 3 and parts[1] == "snapshots" and parts[0].startswith("models--")
+    return parts[0].removeprefix("models--").replace("--", "/") if cached else folder.name
+
+
 def fingerprint(folder: Path) -> str:
     """Hash the small files' content and the weights' sizes and headers: enough to tell two models apart cheaply."""
     digest = hashlib.sha256()

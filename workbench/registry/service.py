@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from workbench.core.clock import utcnow
 from workbench.core.context import Context
 from workbench.core.errors import NotFound
 from workbench.core.ids import new_id
-from workbench.core.lineage import edges
-from workbench.core.schemas import Page, PageQuery, Ref
+from workbench.core.lineage import describes
+from workbench.core.lineage import lineage as trace
+from workbench.core.schemas import Lineage, Page, PageQuery, Ref
 from workbench.registry import schemas
-from workbench.registry.folders import fingerprint, locate
-from workbench.registry.tables import Model, ModelVersion
+from workbench.registry.facts import read_facts
+from workbench.registry.folders import fingerprint, locate, name_of
+from workbench.registry.tables import Model, ModelAlias, ModelVersion
 
 
 class ModelNotFound(NotFound):
@@ -31,12 +34,19 @@ class ModelVersionNotFound(NotFound):
     code = "model.version_not_found"
 
 
-def resolve(context: Context, base: str) -> schemas.ModelVersion:
-    """Return the version that `base` names: a version's id, a folder on the server, or a model in the hub cache.
+class AliasMissing(NotFound):
+    """The model has no such alias or version."""
 
-    A folder that is new to the workbench is registered as a base model.
+    code = "model.alias_not_found"
+
+
+def resolve(context: Context, base: str) -> schemas.ModelVersion:
+    """Return the version that `base` names.
+
+    That is a version's id, a model's name with an alias or number (`support@champion`, `support@3`), a folder on the
+    server, or a model in the hub cache. A folder that is new to the workbench is registered as a base model.
     """
-    known = context.session.get(ModelVersion, base)
+    known = _known(context.session, base)
     if known is not None:
         return _record(context.session, known)
     found = locate(base)
@@ -45,7 +55,7 @@ def resolve(context: Context, base: str) -> schemas.ModelVersion:
 
 def folder(context: Context, base: str) -> Path:
     """Return the absolute folder of what `base` names, as `resolve` would find it; registers nothing."""
-    known = context.session.get(ModelVersion, base)
+    known = _known(context.session, base)
     return context.settings.home / known.path if known is not None else locate(base)
 
 
@@ -58,6 +68,7 @@ def publish(
     parent_id: str,
     job_id: str,
     result: dict[str, Any],
+    facts: schemas.ModelFacts | None = None,
 ) -> schemas.ModelVersion:
     """Add the version that a run made; `result` carries `weights_sha256` and `record`."""
     model = _named(session, author[0], name)
@@ -73,6 +84,8 @@ def publish(
         author_id=author[0],
         author_name=author[1],
         record=result["record"],
+        facts=facts.model_dump() if facts is not None else None,
+        notes="",
         created_at=utcnow(),
     )
     session.add(version)
@@ -100,24 +113,80 @@ def listing(context: Context, query: PageQuery) -> Page[schemas.Model]:
 
 def show(context: Context, model_id: str) -> schemas.Model:
     """Return a model with its versions."""
-    model = context.session.get(Model, model_id)
-    if model is None:
-        raise ModelNotFound(f"There is no model {model_id}.")
-    return _model(context.session, model)
+    return _model(context.session, _model_row(context.session, model_id))
 
 
 def version(session: Session, version_id: str) -> schemas.ModelVersion:
     """Return one version."""
-    row = session.get(ModelVersion, version_id)
-    if row is None:
-        raise ModelVersionNotFound(f"There is no model version {version_id}.")
-    return _record(session, row)
+    return _record(session, _version_row(session, version_id))
 
 
-def lineage(context: Context, version_id: str) -> schemas.Lineage:
+def versions(context: Context, model_id: str, query: PageQuery) -> Page[schemas.ModelVersion]:
+    """Return a model's versions, newest first; ids are time-ordered, so the cursor is the last id."""
+    model = _model_row(context.session, model_id)
+    statement = select(ModelVersion).where(ModelVersion.model_id == model.id).order_by(ModelVersion.id.desc())
+    if query.cursor is not None:
+        statement = statement.where(ModelVersion.id < query.cursor)
+    rows = context.session.scalars(statement.limit(query.limit + 1)).all()
+    items = [_record(context.session, row) for row in rows[: query.limit]]
+    return Page(items=items, next_cursor=items[-1].id if len(rows) > query.limit else None)
+
+
+def update(context: Context, version_id: str, change: schemas.VersionUpdate) -> schemas.ModelVersion:
+    """Change a version's notes, its aliases, or both."""
+    row = _version_row(context.session, version_id)
+    if change.notes is not None:
+        row.notes = change.notes
+    if change.aliases is not None:
+        _point(context.session, row, set(change.aliases))
+    context.session.flush()
+    return _record(context.session, row)
+
+
+def lineage(context: Context, version_id: str) -> Lineage:
     """Return what the version came from and what came from it."""
-    found = version(context.session, version_id)
-    return schemas.Lineage(edges=edges(context.session, Ref(kind="model_version", id=found.id)))
+    return trace(context.session, Ref(kind="model_version", id=_version_row(context.session, version_id).id))
+
+
+@describes("model_version")
+def describe(session: Session, ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Name model versions for a lineage."""
+    statement = select(ModelVersion, Model.name).join(Model, Model.id == ModelVersion.model_id)
+    rows = session.execute(statement.where(ModelVersion.id.in_(list(ids))))
+    return {row.id: (f"{name} v{row.number}", row.kind) for row, name in rows}
+
+
+def _point(session: Session, row: ModelVersion, names: set[str]) -> None:
+    """Let exactly these aliases point at a version, wherever they pointed before."""
+    there = session.scalars(select(ModelAlias).where(ModelAlias.model_id == row.model_id)).all()
+    for alias in there:
+        if alias.version_id == row.id and alias.name not in names:
+            session.delete(alias)
+        elif alias.name in names and alias.version_id != row.id:
+            alias.version_id, alias.set_at = row.id, utcnow()
+    for name in sorted(names - {alias.name for alias in there}):
+        session.add(ModelAlias(model_id=row.model_id, name=name, version_id=row.id, set_at=utcnow()))
+
+
+def _known(session: Session, base: str) -> ModelVersion | None:
+    """Return the registered version that an id or a `name@alias` names; None for what may be a folder."""
+    by_id = session.get(ModelVersion, base)
+    name, at, pointer = base.rpartition("@")
+    model = session.scalar(select(Model).filter_by(name=name).order_by(Model.id.desc())) if at else None
+    return by_id if by_id is not None or model is None else _pointed(session, model, pointer)
+
+
+def _pointed(session: Session, model: Model, pointer: str) -> ModelVersion:
+    found = select(ModelVersion).where(ModelVersion.model_id == model.id)
+    if pointer.isascii() and pointer.isdecimal():
+        found = found.where(ModelVersion.number == int(pointer[:9]))
+    else:
+        alias = (ModelAlias.model_id == model.id) & (ModelAlias.name == pointer)
+        found = found.join(ModelAlias, ModelAlias.version_id == ModelVersion.id).where(alias)
+    version = session.scalar(found)
+    if version is None:
+        raise AliasMissing(f"The model “{model.name}” has no alias or version “{pointer[:64]}”.")
+    return version
 
 
 def _register(context: Context, folder: Path, mark: str) -> schemas.ModelVersion:
@@ -125,7 +194,7 @@ def _register(context: Context, folder: Path, mark: str) -> schemas.ModelVersion
     same = (ModelVersion.fingerprint == mark) & (ModelVersion.path == str(folder))
     known = session.scalar(select(ModelVersion).where(same, ModelVersion.author_id == context.user.id))
     if known is None:
-        model = _named(session, context.user.id, folder.name)
+        model = _named(session, context.user.id, name_of(folder))
         known = ModelVersion(
             id=new_id("mv"),
             model_id=model.id,
@@ -136,11 +205,27 @@ def _register(context: Context, folder: Path, mark: str) -> schemas.ModelVersion
             author_id=context.user.id,
             author_name=context.user.name,
             record={},
+            facts=read_facts(folder).model_dump(),
+            notes="",
             created_at=utcnow(),
         )
         session.add(known)
         session.flush()
     return _record(session, known)
+
+
+def _model_row(session: Session, model_id: str) -> Model:
+    model = session.get(Model, model_id)
+    if model is None:
+        raise ModelNotFound(f"There is no model {model_id}.")
+    return model
+
+
+def _version_row(session: Session, version_id: str) -> ModelVersion:
+    row = session.get(ModelVersion, version_id)
+    if row is None:
+        raise ModelVersionNotFound(f"There is no model version {version_id}.")
+    return row
 
 
 def _named(session: Session, owner_id: str, name: str) -> Model:
@@ -165,5 +250,7 @@ def _model(session: Session, row: Model) -> schemas.Model:
 def _record(session: Session, row: ModelVersion) -> schemas.ModelVersion:
     model = session.get(Model, row.model_id)
     assert model is not None
-    own = {name: getattr(row, name) for name in schemas.ModelVersion.model_fields if name != "model_name"}
-    return schemas.ModelVersion.model_validate({**own, "model_name": model.name})
+    elsewhere = {"model_name", "aliases"}
+    own = {name: getattr(row, name) for name in schemas.ModelVersion.model_fields.keys() - elsewhere}
+    aliases = session.scalars(select(ModelAlias.name).where(ModelAlias.version_id == row.id).order_by(ModelAlias.name))
+    return schemas.ModelVersion.model_validate({**own, "model_name": model.name, "aliases": list(aliases)})

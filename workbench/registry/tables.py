@@ -1,4 +1,4 @@
-"""Models and model versions."""
+"""Models, model versions and the aliases that point at them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Model(Base):
 
 
 class ModelVersion(Base):
-    """One set of weights; never changed."""
+    """One set of weights; only its notes ever change."""
 
     __tablename__ = "model_versions"
     __table_args__ = (UniqueConstraint("model_id", "number"),)
@@ -44,3 +44,17 @@ class ModelVersion(Base):
     author_name: Mapped[str] = mapped_column(String(200))
     record: Mapped[dict[str, Any]] = mapped_column(JSONColumn)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
+    #: What its config and weights say, as `ModelFacts`.
+    facts: Mapped[dict[str, Any] | None] = mapped_column(JSONColumn)
+    notes: Mapped[str] = mapped_column(Text, default="")
+
+
+class ModelAlias(Base):
+    """A name that points at one version of a model."""
+
+    __tablename__ = "model_aliases"
+
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.id"), index=True)
+    set_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workbench.core.errors import Conflict
+from workbench.core.http import HTTP
+from workbench.datasets.schemas import Row, RowsPage
 from workbench.jobs.client import JobHandle
 from workbench.registry.client import Models, ModelVersion
+from workbench.training import routes
+from workbench.training.schemas import TrainedRowsQuery
 
 if TYPE_CHECKING:
     from workbench.training.panel import RunPanel
+
+PAGE = 200
 
 
 class NoModelYet(Conflict):
@@ -41,3 +48,23 @@ class Run(JobHandle):
         from workbench.training.panel import RunPanel
 
         return RunPanel(self)
+
+
+@dataclass(frozen=True)
+class TrainedRows:
+    """The rows that trained a model version, in their order."""
+
+    http: HTTP
+    version_id: str
+
+    def page(self, offset: int = 0, limit: int = 50) -> RowsPage:
+        """Return up to `limit` (at most 200) rows from `offset` on."""
+        query = TrainedRowsQuery(offset=offset, limit=limit)
+        return self.http.call(routes.rows, query=query, version_id=self.version_id)
+
+    def __len__(self) -> int:
+        return self.page(limit=1).total
+
+    def __iter__(self) -> Iterator[Row]:
+        for offset in range(0, len(self), PAGE):
+            yield from self.page(offset, PAGE).items

@@ -13,16 +13,18 @@ import ipywidgets
 from workbench.core.clock import utcnow
 from workbench.core.errors import FieldProblem, Invalid, WorkbenchError
 from workbench.core.http import ServerUnreachable
-from workbench.core.texts import Language, catalogue, preferred_language, text
+from workbench.core.texts import Language, catalogue, explain, preferred_language, text
 from workbench.core.widgets.chart_bar import ChartBar
 from workbench.core.widgets.form import Form, Values
 from workbench.core.widgets.heading import Heading
 from workbench.core.widgets.log_view import LogView
 from workbench.core.widgets.progress import Progress
 from workbench.core.widgets.series import Series
+from workbench.core.widgets.token_view import TokenRow, TokenView
 from workbench.datasets.client import Dataset
 from workbench.jobs.schemas import ENDED, Job, Message, MetricMessage, ResumedMessage, StateMessage
 from workbench.training.client import Run
+from workbench.training.schemas import Preview
 
 REDRAW_INTERVAL = 0.25  # seconds
 QUIET_INTERVAL = 1.0  # seconds between two looks when no message comes
@@ -46,12 +48,16 @@ FIRST_METRIC = "loss"
 
 
 class TrainPanel(ipywidgets.VBox):  # type: ignore[misc]
-    """Asks what to train and starts it: `train` is `Workbench.train`; `on_start(run)` hears of the new run."""
+    """Asks what to train and starts it: `train` is `Workbench.train`; `on_start(run)` hears of the new run.
+
+    `preview` returns rows as the chosen base would see them, for `base`, `data`, `offset` and `max_length`.
+    """
 
     def __init__(
         self,
         train: Callable[..., Run],
         *,
+        preview: Callable[..., Preview] | None = None,
         bases: Sequence[tuple[str, str]] = (),
         on_start: Callable[[Run], None] | None = None,
         language: Language | None = None,
@@ -66,7 +72,10 @@ class TrainPanel(ipywidgets.VBox):  # type: ignore[misc]
         values = {"base": base, "adapter": "full", "scheduler": "linear"}
         self.form = Form(self._fields(), self._start, action=self._text("start"), values=values, language=self.language)
         self.form.locked = True
-        super().__init__([self.heading, self.form])
+        self._preview = preview
+        self.tokens = TokenView(self._row, language=self.language)
+        self.tokens.locked = True
+        super().__init__([self.heading, self.form, *([self.tokens] if preview is not None else [])])
         self.add_class("wb-panel")
 
     def offer(self, dataset: Dataset) -> None:
@@ -76,7 +85,8 @@ class TrainPanel(ipywidgets.VBox):  # type: ignore[misc]
         }
         self.form.fields = self._fields()
         self.form.values = {**self.form.values, "data": dataset.id}
-        self.form.locked = False
+        self.form.locked = self.tokens.locked = False
+        self.tokens.is_open = False
         self.heading.note = ""
 
     def _start(self, values: Values) -> None:
@@ -89,6 +99,22 @@ class TrainPanel(ipywidgets.VBox):  # type: ignore[misc]
         run = self._train(base=base, data=dataset["train"], adapter=adapter, scheduler=scheduler, **given)
         if self._on_start is not None:
             self._on_start(run)
+
+    def _row(self, place: int) -> TokenRow:
+        """Return one training row under the template of the base that stands in the form."""
+        assert self._preview is not None
+        values = self.form.values
+        dataset, base = self._datasets[values["data"]], values.get("base", "").strip()
+        if not base:
+            raise Invalid(self._text("base_missing"))
+        length = _number(values.get("max_length", "").strip() or PLACEHOLDERS["max_length"])
+        found = self._preview(base=base, data=dataset["train"], offset=place, max_length=length)
+        row = found.items[0]
+        counts = {"tokens": row.tokens, "trained": row.trained_tokens, "cut": row.cut_tokens}
+        facts = self._text("tokens", template=found.template, **{name: f"{count:,}" for name, count in counts.items()})
+        if row.untrained_turns:
+            facts += " " + self._text("untrained_turns", turns=row.untrained_turns)
+        return TokenRow([(span.text, span.trained) for span in row.spans], found.total, facts)
 
     def _fields(self) -> list[dict[str, Any]]:
         datasets = [(key, self._dataset_label(dataset)) for key, dataset in self._datasets.items()]
@@ -118,11 +144,18 @@ class TrainPanel(ipywidgets.VBox):  # type: ignore[misc]
 class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
     """Shows a run live. It belongs to no page: a reload, or a second view, shows the same.
 
+    Who may not write (`can_write`) gets no buttons.
+
     Two threads serve it: one reads the run's stream, one draws, at most every `REDRAW_INTERVAL`.
     """
 
     def __init__(
-        self, run: Run, *, on_end: Callable[[Job], None] | None = None, language: Language | None = None
+        self,
+        run: Run,
+        *,
+        on_end: Callable[[Job], None] | None = None,
+        can_write: bool = True,
+        language: Language | None = None,
     ) -> None:
         from workbench.core.widgets.chart import LiveChart
 
@@ -130,6 +163,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
         self.run = run
         self.series = Series()
         self._on_end = on_end
+        self._can_write = can_write
         self._job = run.job()
         self._seq = 0
         self._pace: deque[MetricMessage] = deque(maxlen=SPEED_WINDOW)
@@ -192,7 +226,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
                 self._note_connection(self._text("watch.reconnecting"))
                 self._closed.wait(QUIET_INTERVAL)
             except WorkbenchError as error:
-                self._note_connection(error.detail)
+                self._note_connection(self.progress.explained(error))
                 return
             else:
                 return
@@ -252,9 +286,9 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
         with progress.hold_sync():
             progress.state = job.state
             progress.reason = job.wait_reason or ""
-            progress.error = job.error or ""
-            progress.can_cancel = job.state not in ENDED and not job.cancel_requested
-            progress.can_resume = job.state in ("failed", "cancelled")
+            progress.error = explain(job.error_code, job.error, self.language) if job.error else ""
+            progress.can_cancel = self._can_write and job.state not in ENDED and not job.cancel_requested
+            progress.can_resume = self._can_write and job.state in ("failed", "cancelled")
             progress.elapsed = self._elapsed()
             if self._pace:
                 progress.step, progress.total = self._pace[-1].step, self._pace[-1].total_steps
@@ -288,7 +322,7 @@ class RunPanel(ipywidgets.VBox):  # type: ignore[misc]
             while self._read_log_piece():
                 pass
         except WorkbenchError as error:
-            self._note_connection(error.detail)
+            self._note_connection(self.progress.explained(error))
         self._log_due = time.monotonic() + QUIET_INTERVAL
 
     def _read_log_piece(self) -> bool:

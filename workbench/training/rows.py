@@ -1,17 +1,15 @@
-"""From prompt/completion rows to token ids, without torch: the server checks rows before it accepts a run."""
+"""From conversations to token ids, without torch: the server checks rows before it accepts a run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-import pyarrow as pa
 
 from workbench.core.errors import Invalid
+from workbench.datasets.conversation import Conversation
 from workbench.inference.template import ChatTemplate, Example
 
-Row = tuple[str, str]  # prompt, completion
+Row = tuple[int, Conversation]  # row id
 
 
 class NoTrainedToken(Invalid):
@@ -31,11 +29,13 @@ class TokenisedRows:
     """The rows that can be trained on, and what became of the others."""
 
     examples: list[Example]
+    #: Ids of the used rows, in the order of the examples.
+    row_ids: list[int]
     #: Used rows that `max_length` cut.
     truncated: int
-    #: Rows left out, because `max_length` leaves nothing of their completion.
+    #: Rows left out, because `max_length` leaves nothing of their answers.
     dropped: int
-    #: Tokens of the shortest prompt among the dropped rows; None when none was dropped.
+    #: Tokens before the first trained one in the shortest dropped row; None when none was dropped.
     shortest_dropped_prompt: int | None
 
     @property
@@ -43,27 +43,31 @@ class TokenisedRows:
         """Number of rows that are trained on."""
         return len(self.examples)
 
+    @property
+    def untrained_turns(self) -> int:
+        """Earlier answers in used rows that are not trained, because they are served with other tokens."""
+        return sum(example.untrained_turns for example in self.examples)
 
-def read(arrow: Path) -> list[Row]:
-    """Read the prompts and completions of a materialised split."""
-    with pa.memory_map(str(arrow)) as source, pa.ipc.open_stream(source) as stream:
-        table = stream.read_all()
-        return list(zip(table.column("prompt").to_pylist(), table.column("completion").to_pylist(), strict=True))
+
+def tokenise(template: ChatTemplate, row: Conversation) -> Example:
+    """Turn a row into tokens: a conversation by the model's template, a plain text without it."""
+    return template.plain(row.text) if row.text is not None else template.conversation(row.messages)
 
 
 def examples(template: ChatTemplate, rows: Iterable[Row], max_length: int) -> TokenisedRows:
     """Tokenise rows and leave out those without a trained token."""
-    kept: list[Example] = []
+    kept: dict[int, Example] = {}
     dropped_prompts: list[int] = []
-    for prompt, completion in rows:
-        example = template.example(prompt, completion)
+    for row_id, conversation in rows:
+        example = tokenise(template, conversation)
         prompt_length = example.completion_mask.index(1)
         if prompt_length < max_length:
-            kept.append(example.cut(max_length))
+            kept[row_id] = example.cut(max_length)
         else:
             dropped_prompts.append(prompt_length)
-    truncated = sum(example.truncated for example in kept)
-    return TokenisedRows(kept, truncated, len(dropped_prompts), min(dropped_prompts, default=None))
+    truncated = sum(example.truncated for example in kept.values())
+    shortest = min(dropped_prompts, default=None)
+    return TokenisedRows(list(kept.values()), list(kept), truncated, len(dropped_prompts), shortest)
 
 
 def ensure_trainable(template: ChatTemplate, rows: Sequence[Row], max_length: int) -> TokenisedRows:

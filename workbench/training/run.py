@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.core.errors import WorkbenchError
-from workbench.datasets.materialise import materialise
+from workbench.datasets.materialise import materialise, read
 from workbench.inference.template import ChatTemplate
 from workbench.inference.weights import tensors, weights_sha256
+from workbench.jobs.attempt import Attempt, Stopped, StopRequest, leave, run_worker
+from workbench.jobs.metrics import MetricsWriter
 from workbench.training import checkpoints, faults
-from workbench.training.attempt import Attempt, Stopped, StopRequest, leave, run_worker
-from workbench.training.metrics import MetricsWriter
-from workbench.training.rows import TokenisedRows, ensure_trainable, read
+from workbench.training.rows import TokenisedRows, ensure_trainable
 from workbench.training.schemas import TrainingJob
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def work(attempt: Attempt, stop: StopRequest) -> None:
     base = attempt.resolve(job.base.path)
     template = ChatTemplate.from_folder(base)
     tensors(base)
-    rows = ensure_trainable(template, read(materialise(attempt.home, job.data)), job.training.max_length)
+    rows = ensure_trainable(template, list(read(materialise(attempt.home, job.data))), job.training.max_length)
     logger.info(
         "%d rows (%d truncated, %d dropped); template: %s", rows.used, rows.truncated, rows.dropped, template.source
     )
@@ -117,7 +117,7 @@ def _publish(
     from workbench.training.saving import save_model
 
     target = attempt.home / "models" / attempt.attempt_id
-    save_model(trainer.accelerator.unwrap_model(trainer.model), base, template, target)
+    save_model(trainer.accelerator.unwrap_model(trainer.model), base, template, target, rows.row_ids)
     result: dict[str, Any] = {
         "model_path": str(target.relative_to(attempt.home)),
         "weights_sha256": weights_sha256(target),
@@ -130,6 +130,7 @@ def _publish(
         "rows_used": rows.used,
         "rows_truncated": rows.truncated,
         "rows_dropped": rows.dropped,
+        "turns_untrained": rows.untrained_turns,
         "seconds": round(seconds, 3),
         "train_loss": trainer.train_loss,
     }

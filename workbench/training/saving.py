@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from peft import PeftModel
 
 from workbench.inference.template import ChatTemplate
 from workbench.training.checkpoints import fsync, fsync_tree
+from workbench.training.rowfile import write_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -28,8 +30,13 @@ TOKENIZER_FILES = (
 )
 
 
-def save_model(network: PreTrainedModel | PeftModel, base: Path, template: ChatTemplate, target: Path) -> None:
-    """Save a network as `target`; an adapter is merged into its base, and kept beside it in `adapter/`."""
+def save_model(
+    network: PreTrainedModel | PeftModel, base: Path, template: ChatTemplate, target: Path, row_ids: Iterable[int]
+) -> None:
+    """Save a network as `target`, with the ids of the rows that trained it.
+
+    An adapter is merged into its base, and kept beside it in `adapter/`.
+    """
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -38,6 +45,7 @@ def save_model(network: PreTrainedModel | PeftModel, base: Path, template: ChatT
         network = network.merge_and_unload(safe_merge=True)
     network.save_pretrained(partial)
     _copy_tokenizer(base, template, partial)
+    write_rows(partial, row_ids)
     fsync_tree(partial)
     partial.rename(target)
     fsync(target.parent)

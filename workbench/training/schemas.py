@@ -124,6 +124,64 @@ class TrainingSpec(Schema):
         return share // (self.micro_batch_size or _micro_batch_size(share))
 
 
+class PreviewQuery(SplitRef):
+    """Which rows to show as a base model would see them."""
+
+    base: str = Field(
+        min_length=1, description="A model version's id, a folder on the server or a hub id in its cache."
+    )
+    offset: int = Field(0, ge=0, le=2**63 - 1)
+    limit: int = Field(5, ge=1, le=20)
+    max_length: int = Field(1024, ge=8, description="Tokens of a row; the rest is cut.")
+
+
+class Span(Schema):
+    """A run of tokens as text, special tokens included."""
+
+    text: str
+    trained: bool
+
+
+class PreviewRow(Schema):
+    """One row as tokens."""
+
+    row_id: int
+    spans: list[Span]
+    tokens: int
+    trained_tokens: int
+    #: Tokens beyond `max_length`.
+    cut_tokens: int
+    #: Earlier answers that are not trained, because they are served with other tokens.
+    untrained_turns: int
+
+
+class Preview(Schema):
+    """Rows as the base model would see them; `total` counts the whole split."""
+
+    items: list[PreviewRow]
+    total: int
+    #: Where the template was found; `plain` means that the model brings none.
+    template: str
+
+
+class TrainedRowsQuery(Schema):
+    """Which of the rows that trained a version to show."""
+
+    offset: int = Field(0, ge=0, le=2**63 - 1)
+    limit: int = Field(50, ge=1, le=200)
+
+
+class RowModel(Schema):
+    """A model version that saw a row."""
+
+    version_id: str
+    name: str
+    #: The dataset version through which it saw the row.
+    dataset_version_id: str
+    #: Whether it was trained on the row itself; else it was made from a version that was.
+    direct: bool
+
+
 class BaseModelRef(Schema):
     """The model a run starts from."""
 

@@ -9,12 +9,15 @@ from workbench.core.lineage import link
 from workbench.core.schemas import Ref
 from workbench.datasets import service as datasets
 from workbench.datasets.materialise import materialise
+from workbench.datasets.schemas import SplitRef
 from workbench.jobs import service as jobs
 from workbench.jobs.agent import capacity
 from workbench.jobs.schemas import Job
 from workbench.registry import service as registry
+from workbench.registry.facts import read_facts
 from workbench.training import precheck
-from workbench.training.schemas import BaseModelRef, TrainingJob, TrainingSpec
+from workbench.training import preview as previews
+from workbench.training.schemas import BaseModelRef, Preview, PreviewQuery, TrainingJob, TrainingSpec
 
 
 def check(context: Context, spec: TrainingSpec) -> None:
@@ -22,6 +25,17 @@ def check(context: Context, spec: TrainingSpec) -> None:
     model = registry.folder(context, spec.base)
     rows = materialise(context.settings.home, datasets.resolve(context, spec.data))
     precheck.check(precheck.Question(model=model, rows=rows, max_length=spec.max_length))
+
+
+def preview(context: Context, query: PreviewQuery) -> Preview:
+    """Return rows as the base model would see them. Changes nothing."""
+    data = datasets.resolve(context, SplitRef(version_id=query.version_id, split=query.split))
+    rows = materialise(context.settings.home, data)
+    window = query.model_dump(include={"offset", "limit", "max_length"})
+    question = previews.Question(model=registry.folder(context, query.base), rows=rows, **window)
+    version = datasets.find_version(context.session, data.version_id)
+    total = {"train": version.train_rows, "test": version.test_rows, "all": version.rows}[data.split]
+    return previews.preview(question, total)
 
 
 def submit(context: Context, spec: TrainingSpec) -> Job:
@@ -53,6 +67,7 @@ def publish(context: Context, job: Job, attempt_id: str, result: dict[str, Any])
         parent_id=base.id,
         job_id=job.id,
         result={"weights_sha256": result["weights_sha256"], "record": record},
+        facts=read_facts(context.settings.home / result["model_path"]),
     )
     target = Ref(kind="model_version", id=version.id)
     link(session, Ref(kind="model_version", id=base.id), target, "base")

@@ -17,9 +17,9 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from trl import SFTTrainer
 
 from workbench.core.errors import WorkbenchError
+from workbench.jobs.attempt import StopRequest
+from workbench.jobs.metrics import MetricsWriter, is_finite
 from workbench.training import checkpoints, faults
-from workbench.training.attempt import StopRequest
-from workbench.training.metrics import MetricsWriter, is_finite
 
 logger = logging.getLogger("workbench")
 #: Keys of the Trainer's final summary, which is not a step.

@@ -7,6 +7,7 @@ from workbench.accounts import service
 from workbench.accounts.roles import ROLES, Role
 from workbench.core.context import Context, Principal
 from workbench.core.database import Database
+from workbench.core.schemas import Ref
 
 ADA = Principal("u_ada", "Ada", ROLES["researcher"])
 
@@ -14,7 +15,7 @@ ADA = Principal("u_ada", "Ada", ROLES["researcher"])
 @pytest.mark.parametrize("role", sorted(ROLES))
 def test_a_token_stands_for_its_user_in_its_role(context: Context, role: Role) -> None:
     token = service.issue(context.session, ADA, role, "kernel", "k1")
-    assert service.verify(context.session, token) == Principal("u_ada", "Ada", ROLES[role])
+    assert service.verify(context.session, token) == Principal("u_ada", "Ada", ROLES[role], Ref(kind="kernel", id="k1"))
 
 
 def test_every_token_is_another(context: Context) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 
 import workbench
-from workbench.core.texts import LANGUAGES, Language, catalogue, preferred_language, text
+from workbench.core.errors import WorkbenchError
+from workbench.core.texts import LANGUAGES, Language, catalogue, explain, meanings, preferred_language, text
 from workbench.core.widgets.element import FOLDER, words
 
 PLACEHOLDER = re.compile(r"\{(\w*)\}")
@@ -33,7 +36,34 @@ def test_placeholders_are_plain_names_so_that_the_browser_can_fill_them_too(lang
 
 def test_chinese_texts_are_chinese() -> None:
     same = {key for key, content in catalogue("zh-CN").items() if content == catalogue("en")[key]}
-    assert same <= {"watch.run"}
+    assert same <= {
+        "watch.run",
+        "eval.p_value",
+        "eval.name_chrf",
+        "eval.name_rouge_l",
+        "eval.figures",
+        "eval.option_alone",
+    }
+
+
+def codes(kind: type[WorkbenchError]) -> set[str]:
+    below: set[str] = set().union(*(codes(each) for each in kind.__subclasses__()))
+    return below | ({kind.code} if kind.__module__.startswith("workbench.") else set())
+
+
+def test_every_error_code_has_a_chinese_meaning() -> None:
+    for module in pkgutil.walk_packages(workbench.__path__, "workbench."):
+        if ".migrations." not in module.name and not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    assert codes(WorkbenchError) - meanings().keys() == set()
+
+
+def test_an_error_is_explained_in_the_readers_language() -> None:
+    told = ("dataset.not_found", 'There is no dataset named "x".')
+    assert explain(*told, "en") == told[1]
+    assert explain(*told, "zh-CN") == '没有这个数据集。（There is no dataset named "x".）'
+    assert explain("of.a.newer.server", "Not today.", "zh-CN") == "Not today."
+    assert explain(None, "Not today.", "zh-CN") == "Not today."
 
 
 def test_text_fills_placeholders_in() -> None:

@@ -123,7 +123,12 @@ def test_the_card_shows_rows_and_escapes_everything(datasets: Datasets) -> None:
 
 def test_everything_is_a_plain_dict_too(support: Dataset) -> None:
     plain = json.loads(json.dumps(support.dict()))
-    assert plain["head"]["mapping"] == {"prompt": "question", "completion": "answer"}
+    assert plain["head"]["mapping"] == {
+        **dict.fromkeys(("input", "system", "messages", "chosen", "rejected", "text")),
+        "format": "prompt_completion",
+        "prompt": "question",
+        "completion": "answer",
+    }
     assert support["test"].dict() == {**support["test"].ref.model_dump(), "rows": support.version.test_rows}
 
 

@@ -7,11 +7,10 @@ import pytest
 
 from workbench.datasets.delimited import Delimited
 from workbench.datasets.errors import FileRefused
-from workbench.datasets.schemas import ColumnMapping
 
 from .conftest import Write
 
-QA = ColumnMapping(prompt="question", completion="answer")
+QA = ("question", "answer")
 
 
 def read(reader: Delimited) -> list[tuple[int, dict[str, str]]]:
@@ -62,7 +61,6 @@ def test_a_bad_row_is_reported_with_its_line(write: Write, row: str, problem: st
     ("text", "problem"),
     [
         ("\n\n", "is empty"),
-        ("just text\nmore\n", "has 1 cell on line 1; a prompt and a completion column are needed"),
         ("a,b,a\n1,2,3\n", 'line 1 names the column "a" twice; rename one of them'),
         (
             '{"question": "a", "answer": "b"}\n',

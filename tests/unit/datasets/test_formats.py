@@ -8,7 +8,7 @@ from workbench.datasets.formats import open_reader
 from .conftest import Write
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
-ENDINGS = "none of the endings .csv, .tsv, .jsonl, .ndjson, .parquet; convert it to one of these formats"
+ENDINGS = "none of the endings .csv, .tsv, .json, .jsonl, .ndjson, .parquet, .xlsx; convert it to one of these formats"
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,10 @@ ENDINGS = "none of the endings .csv, .tsv, .jsonl, .ndjson, .parquet; convert it
         ("x.csv", b"\x1f\x8b\x08", "is not a CSV file, as its name says, but a gzip archive"),
         ("x.parquet", b"question,answer\n", "is not a Parquet file, as its name says, but something else"),
         ("x.parquet", PNG, "is not a Parquet file, as its name says, but a PNG image"),
-        ("x.xlsx", b"PK\x03\x04", f"has {ENDINGS}"),
+        ("x.xls", b"\xd0\xcf\x11\xe0", f"has {ENDINGS}"),
+        ("x.xlsx", b"\xd0\xcf\x11\xe0", "is not an Excel workbook, as its name says, but an old Excel workbook"),
+        ("x.xlsx", b"question,answer\n", "is not an Excel workbook, as its name says, but something else"),
+        ("x.json", b"PAR1\x15\x04", "is not a JSON file, as its name says, but a Parquet file"),
         ("README", b"text", f"has {ENDINGS}"),
     ],
 )
@@ -43,6 +46,9 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(
         ("x.tsv", b"question\tanswer\na\tb\n", "CSV (UTF-8, tab)"),
         ("x.jsonl", b'{"q": "a"}\n', "JSON Lines (UTF-8)"),
         ("x.ndjson", b'\xef\xbb\xbf{"q": "a"}\n', "JSON Lines (UTF-8)"),
+        ("x.json", b'[{"q": "a"}]', "JSON (UTF-8)"),
+        ("x.json", b'{"q": "a"}\n\n{"q": "b"}\n', "JSON Lines (UTF-8)"),
+        ("x.json", b'{"version": 1, "data": [{"q": "a"}]}', "JSON (UTF-8)"),
     ],
 )
 def test_the_ending_chooses_the_reader(write: Write, name: str, content: bytes, described: str) -> None:

@@ -124,7 +124,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("x.csv", "question,answer\nq,a\nshort\n", "x.csv line 3 has 1 cell where the header has 2."),
     ("x.csv", 'question,answer\n"q\nq",a\nq, \n', 'x.csv line 4 has an empty "answer"; fill it in or remove the row.'),
     ("x.csv", "question,answer\n,a\n", 'x.csv line 2 has an empty "question"; fill it in or remove the row.'),
-    ("x.jsonl", "\n\n", "Cannot tell which column of x.jsonl"),
+    ("x.jsonl", "\n\n", "x.jsonl has no rows"),
     ("x.jsonl", '{"question": "q", "answer": null}', 'x.jsonl line 1 has an empty "answer"'),
     ("x.jsonl", '{"question": "q", "answer": "a"}\n{"question": "q"}', 'x.jsonl line 2 has an empty "answer"'),
     ("x.jsonl", '{"question": "q\\u0000", "answer": "a"}', 'x.jsonl line 1 holds a NUL character in "question".'),

@@ -6,11 +6,10 @@ import pytest
 
 from workbench.datasets.errors import FileRefused
 from workbench.datasets.jsonlines import JSONLines
-from workbench.datasets.schemas import ColumnMapping
 
 from .conftest import Write
 
-QA = ColumnMapping(prompt="q", completion="a")
+QA = ("q", "a")
 
 
 def read(reader: JSONLines) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from workbench.datasets import materialise as module
-from workbench.datasets.materialise import materialise
+from workbench.datasets.materialise import materialise, read
 from workbench.datasets.schemas import Split
 from workbench.datasets.split import assign
 
@@ -23,15 +23,27 @@ def load(path: Path) -> list[dict[str, Any]]:
 def test_the_file_holds_the_rows_of_the_split_in_their_order(home: Path, stored: Stored, split: Split) -> None:
     rows = load(materialise(home, stored(60, split)))
     expected = [n for n in range(60) if split in ("all", assign(f"What is {n}?", 0, 0.2))]
-    assert rows == [{"row_id": n, "prompt": f"What is {n}?", "completion": f"It is {n}."} for n in expected]
+    assert [row["row_id"] for row in rows] == expected
+    assert [row["messages"] for row in rows] == [
+        [{"role": "user", "content": f"What is {n}?"}, {"role": "assistant", "content": f"It is {n}."}]
+        for n in expected
+    ]
+    assert all(row["text"] is None and row["rejected"] is None for row in rows)
+
+
+def test_what_is_read_back_is_what_was_written(home: Path, stored: Stored) -> None:
+    found = list(read(materialise(home, stored(3))))
+    assert [(row_id, row.transcript, row.answer) for row_id, row in found] == [
+        (n, f"What is {n}?", f"It is {n}.") for n in range(3)
+    ]
 
 
 def test_the_datasets_library_opens_it(home: Path, stored: Stored) -> None:
     from datasets import Dataset
 
     dataset = Dataset.from_file(str(materialise(home, stored(60, "train"))))
-    assert dataset.column_names == ["row_id", "prompt", "completion"]
-    assert dataset[0]["prompt"].startswith("What is ")
+    assert dataset.column_names == ["row_id", "messages", "text", "rejected"]
+    assert dataset[0]["messages"][0]["content"].startswith("What is ")
 
 
 def test_it_is_written_once(home: Path, stored: Stored) -> None:

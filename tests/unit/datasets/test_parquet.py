@@ -9,11 +9,10 @@ import pytest
 
 from workbench.datasets.errors import FileRefused, MappingRefused
 from workbench.datasets.parquet import Parquet
-from workbench.datasets.schemas import ColumnMapping
 
 from .conftest import Write
 
-QA = ColumnMapping(prompt="q", completion="a")
+QA = ("q", "a")
 
 
 def parquet(table: pa.Table) -> bytes:

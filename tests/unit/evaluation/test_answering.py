@@ -4,8 +4,14 @@ from workbench import testing
 from workbench.evaluation.answering import Question, RowTooLong, answer
 from workbench.inference.load import LanguageModel, load
 
+
+def question(row_id: int, prompt: str, expected: str) -> Question:
+    turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": expected}]
+    return Question(row_id, prompt, expected, turns)
+
+
 QUESTIONS = [
-    Question(row, sample["prompt"], sample["completion"]) for row, sample in enumerate(testing.demo_rows()[::40])
+    question(row, sample["prompt"], sample["completion"]) for row, sample in enumerate(testing.demo_rows()[::40])
 ]
 
 
@@ -32,4 +38,11 @@ def test_a_sample_keeps_the_prompt_as_the_model_saw_it(model: LanguageModel) -> 
 
 def test_a_row_that_does_not_fit_is_named(model: LanguageModel) -> None:
     with pytest.raises(RowTooLong, match=r"^Row 7 needs \d+ tokens with its answer, but the model takes 512"):
-        list(answer(model, [Question(7, "word " * 600, "yes")], 1, 8))
+        list(answer(model, [question(7, "word " * 600, "yes")], 1, 8))
+
+
+def test_only_the_last_answer_of_a_conversation_is_asked_and_scored(model: LanguageModel) -> None:
+    turns = [{"role": role, "content": text} for role, text in zip(("user", "assistant") * 2, "abcd", strict=True)]
+    (sample,) = next(answer(model, [Question(1, "user: a …", "d", turns)], 1, 8))
+    assert sample.prompt_tokens == model.template.prompt_ids(turns[:3])
+    assert sample.tokens == 2

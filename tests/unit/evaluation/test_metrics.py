@@ -124,8 +124,8 @@ def test_metrics_touch_neither_the_network_nor_the_users_folder(tmp_path: Path) 
         "import pathlib, sys\n"
         "from workbench.evaluation.metrics import measure\n"
         "from workbench.evaluation.schemas import Sample\n"
-        "s = Sample(row_id=0, prompt='', expected='a', answer='a', exact_match=True, nll=1, tokens=1, "
-        "prompt_tokens=[])\n"
+        "told = {'row_id': 0, 'prompt': '', 'expected': 'a', 'answer': 'a', 'exact_match': True, 'prompt_tokens': []}\n"
+        "s = Sample(**told, nll=1, tokens=1)\n"
         "assert measure([s], pathlib.Path(sys.argv[1]))[1]['chrf'] == 100\n"
     )
     home, scratch = tmp_path / "user", tmp_path / "scratch"

@@ -11,7 +11,7 @@ from workbench import testing
 from workbench.evaluation import scoring
 from workbench.evaluation.compare import compare
 from workbench.evaluation.metrics import token_f1
-from workbench.evaluation.run import read_questions
+from workbench.evaluation.run import NoAnswers, read_questions
 from workbench.evaluation.schemas import EvaluationResult, Sample
 from workbench.inference.weights import weights_sha256
 
@@ -135,3 +135,11 @@ def test_a_limit_draws_the_same_rows_for_the_same_seed(home: Path) -> None:
     assert drawn == read_questions(arrow, 10, seed=3) != read_questions(arrow, 10, seed=4)
     assert [question.row_id for question in drawn] == sorted(question.row_id for question in drawn)
     assert len(read_questions(arrow, 1000, seed=3)) == 60
+
+
+def test_plain_texts_have_no_answers(home: Path) -> None:
+    from workbench.datasets.materialise import materialise
+
+    arrow = materialise(home, testing.store_rows(home, [{"text": f"Text {n}"} for n in range(3)]))
+    with pytest.raises(NoAnswers, match="plain texts"):
+        read_questions(arrow, None, seed=0)

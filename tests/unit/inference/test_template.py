@@ -213,3 +213,55 @@ def test_it_needs_neither_torch_nor_transformers(folder: Path) -> None:
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.splitlines()[1] == "[]"
+
+
+TURNS = [
+    {"role": role, "content": text}
+    for role, text in (
+        ("system", "Be brief."),
+        ("user", "What is the capital of France?"),
+        ("assistant", "Paris"),
+        ("user", "And of Italy?"),
+        ("assistant", "Rome"),
+    )
+]
+
+
+def test_every_answer_of_a_conversation_is_trained_on_the_tokens_that_it_is_served_with(folder: Path) -> None:
+    template = ChatTemplate.from_folder(folder)
+    example = template.conversation(TURNS)
+    for place in (2, 4):
+        asked = template.prompt_ids(TURNS[:place])
+        answer = template.encode(TURNS[place]["content"] + "<|im_end|>")
+        end = len(asked) + len(answer)
+        assert example.input_ids[:end] == asked + answer
+        assert example.completion_mask[len(asked) : end] == [1] * len(answer)
+    assert sum(example.completion_mask) == sum(len(template.encode(f"{city}<|im_end|>")) for city in ("Paris", "Rome"))
+    assert example.untrained_turns == 0
+    assert sum(example.last_answer().completion_mask) == len(template.encode("Rome<|im_end|>"))
+
+
+def test_an_answer_that_the_template_rewrites_afterwards_is_not_trained(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "forgets"))
+    shorten = "{{ message['content'] if loop.last else message['content'][:2] }}"
+    (copy / "chat_template.jinja").write_text(
+        "{% for message in messages %}<|im_start|>{{ message['role'] }}:"
+        + shorten
+        + "<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant:{% endif %}"
+    )
+    template = ChatTemplate.from_folder(copy)
+    served = [*TURNS[:3], {"role": "user", "content": "Hi"}, TURNS[4]]
+    example = template.conversation(served)
+    asked = template.prompt_ids(served[:4])
+    assert example.untrained_turns == 1
+    assert example.input_ids[: len(asked)] == asked
+    assert example.completion_mask[: len(asked)] == [0] * len(asked)
+    assert example.trainable
+
+
+def test_a_plain_text_needs_no_template(folder: Path) -> None:
+    template = ChatTemplate.from_folder(folder)
+    example = template.plain("Once upon a time")
+    assert example.input_ids == [*template.encode("Once upon a time"), template.eos_id]
+    assert all(example.completion_mask)
+    assert template.plain("Once upon a time", max_length=3).truncated

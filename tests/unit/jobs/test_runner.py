@@ -16,7 +16,7 @@ from workbench.core.context import Principal
 from workbench.jobs import runner as module
 from workbench.jobs.executor import Status
 from workbench.jobs.files import AttemptFolder, write_json
-from workbench.jobs.processes import start_time
+from workbench.jobs.processes import identity, start_time
 from workbench.jobs.runner import MAX_ATTEMPTS_AFTER_LOSS, Runner, assign, failure
 from workbench.jobs.states import move
 from workbench.jobs.tables import Job
@@ -68,6 +68,19 @@ def test_the_worker_finds_its_spec(host: Host) -> None:
         "resume": False,
         "spec": {"end": "well", "steps": 1},
     }
+
+
+def test_a_worker_is_told_the_newest_live_server(host: Host) -> None:
+    servers = host.settings.home / "servers"
+    servers.mkdir()
+    for number, who in enumerate((identity(os.getpid()), identity(os.getpid()), {**identity(os.getpid()), "pid": 1})):
+        write_json(servers / f"{number}.json", who | {"url": f"http://127.0.0.1:{number}/"})
+        os.utime(servers / f"{number}.json", (number, number))
+    told = host.start(steps=1)
+    host.until(told, "succeeded")
+    command = host.folder(told).read("command")
+    assert command is not None
+    assert command["env"]["WORKBENCH_URL"] == "http://127.0.0.1:1/"
 
 
 def test_a_jobs_token_ends_with_the_attempt(host: Host) -> None:

@@ -12,7 +12,7 @@ SIZES = st.integers(0, 9)
 
 @st.composite
 def queues(draw: st.DrawFn) -> list[Waiting]:
-    needs = draw(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 5)), max_size=12))
+    needs = draw(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5)), max_size=12))
     return [Waiting(f"job_{n:02}", f"job {n}", cpus, gpus) for n, (cpus, gpus) in enumerate(needs)]
 
 
@@ -102,3 +102,10 @@ def test_a_host_that_holds_more_than_it_has_does_not_show_less_than_nothing() ->
     shrunk.take(Waiting("x", "X", 4, 0))
     made = plan([Waiting("a", "A", 1, 0)], [shrunk])
     assert made.reasons["a"] == "It needs 1 CPU; 0 CPUs and 1 GPU free on here while “X” runs."
+
+
+def test_a_job_without_needs_starts_beside_others_and_holds_nothing() -> None:
+    room = Room("here", *[1, 0] * 2)
+    made = plan([Waiting("n", "notebook", 0, 0), Waiting("a", "first", 1, 0), Waiting("m", "second", 0, 0)], [room])
+    assert made.assigned == {"n": "here", "a": "here", "m": "here"}
+    assert room.holders == ["first"]

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from workbench.core.context import Context
 from workbench.core.lineage import Ref, link
@@ -11,7 +12,7 @@ from workbench.core.schemas import PageQuery
 from workbench.jobs import service as jobs
 from workbench.registry import schemas, service
 from workbench.registry.folders import BaseModelNotFound
-from workbench.registry.service import ModelNotFound, ModelVersionNotFound
+from workbench.registry.service import AliasMissing, ModelNotFound, ModelVersionNotFound
 
 from .conftest import MakeFolder
 
@@ -133,3 +134,55 @@ def test_a_lineage_leads_from_the_base_and_the_data_to_the_version(context: Cont
     found = service.lineage(context, tuned.id).edges
     assert {edge.source.id for edge in found} == {base.id, "dsv_1", tuned.job_id}
     assert {edge.target.id for edge in service.lineage(context, base.id).edges} == {tuned.job_id, tuned.id}
+
+
+def test_an_alias_points_at_one_version_of_a_model(context: Context, make_folder: MakeFolder) -> None:
+    base = service.resolve(context, str(make_folder()))
+    first, second = publish(context, base), publish(context, base)
+    service.update(context, first.id, schemas.VersionUpdate(aliases=["champion", "stable"]))
+    moved = service.update(context, second.id, schemas.VersionUpdate(aliases=["champion"]))
+    assert moved.aliases == ["champion"]
+    assert service.version(context.session, first.id).aliases == ["stable"]
+    assert service.update(context, first.id, schemas.VersionUpdate(aliases=[])).aliases == []
+
+
+def test_aliases_and_notes_change_apart(context: Context, make_folder: MakeFolder) -> None:
+    base = service.resolve(context, str(make_folder()))
+    service.update(context, base.id, schemas.VersionUpdate(notes="The *small* one", aliases=["small"]))
+    assert service.update(context, base.id, schemas.VersionUpdate(notes="")).aliases == ["small"]
+    assert service.update(context, base.id, schemas.VersionUpdate(aliases=[])).notes == ""
+
+
+@pytest.mark.parametrize("alias", ["3", "3x", "", "a b", "x" * 65, "a@b", "-a"])
+def test_an_alias_that_could_be_taken_for_something_else_is_refused(alias: str) -> None:
+    with pytest.raises(ValidationError):
+        schemas.VersionUpdate(aliases=[alias])
+
+
+def test_a_base_is_found_by_alias_and_by_number(context: Context, make_folder: MakeFolder) -> None:
+    base = service.resolve(context, str(make_folder()))
+    first, second = publish(context, base), publish(context, base)
+    service.update(context, first.id, schemas.VersionUpdate(aliases=["champion"]))
+    assert service.resolve(context, "support@champion").id == first.id
+    assert service.resolve(context, "support@2").id == second.id
+    assert service.folder(context, "support@champion") == context.settings.home / first.path
+    with pytest.raises(AliasMissing, match="no alias or version “best”"):
+        service.resolve(context, "support@best")
+
+
+def test_versions_come_in_pages(context: Context, make_folder: MakeFolder) -> None:
+    base = service.resolve(context, str(make_folder()))
+    made = [publish(context, base) for _ in range(3)]
+    model_id = made[0].model_id
+    first = service.versions(context, model_id, PageQuery(limit=2))
+    assert [each.number for each in first.items] == [3, 2]
+    rest = service.versions(context, model_id, PageQuery(limit=2, cursor=first.next_cursor))
+    assert ([each.number for each in rest.items], rest.next_cursor) == ([1], None)
+
+
+def test_a_lineage_names_its_models(context: Context, make_folder: MakeFolder) -> None:
+    base = service.resolve(context, str(make_folder("tiny")))
+    tuned = publish(context, base)
+    link(context.session, Ref(kind="model_version", id=base.id), Ref(kind="model_version", id=tuned.id), "base")
+    nodes = service.lineage(context, tuned.id).nodes
+    assert [(node.label, node.detail) for node in nodes] == [("support v1", "tuned"), ("tiny v1", "base")]

@@ -1,12 +1,20 @@
 import pytest
 
 from workbench import testing
+from workbench.datasets.conversation import Conversation
 from workbench.inference.template import ChatTemplate
-from workbench.training.rows import NoRows, NoTrainedToken, ensure_trainable, examples
+from workbench.training.rows import NoRows, NoTrainedToken, Row, ensure_trainable, examples
 
-SHORT = ("Hi", "Ho")
-LONG_ANSWER = ("Count", "one two three four five six seven eight nine ten")
-LONG_PROMPT = ("Repeat: " + "word " * 40, "no")
+
+def row(prompt: str, completion: str, row_id: int = 0) -> Row:
+    turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
+    return row_id, Conversation(turns)
+
+
+REPEAT = "Repeat: " + "word " * 40
+SHORT = row("Hi", "Ho", 1)
+LONG_ANSWER = row("Count", "one two three four five six seven eight nine ten", 2)
+LONG_PROMPT = row(REPEAT, "no", 3)
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +27,7 @@ def test_rows_are_used_cut_or_left_out_and_counted(template: ChatTemplate) -> No
     assert (found.used, found.truncated, found.dropped) == (2, 1, 1)
     assert [len(example.input_ids) <= 24 for example in found.examples] == [True, True]
     assert all(example.trainable for example in found.examples)
+    assert found.row_ids == [1, 2]
 
 
 def test_a_row_needs_room_for_one_trained_token(template: ChatTemplate) -> None:
@@ -29,15 +38,15 @@ def test_a_row_needs_room_for_one_trained_token(template: ChatTemplate) -> None:
 
 
 def test_an_empty_completion_still_trains_the_end(template: ChatTemplate) -> None:
-    (example,) = examples(template, [("Hi", "")], 64).examples
+    (example,) = examples(template, [row("Hi", "")], 64).examples
     assert example.input_ids[-1] == template.eos_id
     assert sum(example.completion_mask) == 1
 
 
 def test_rows_that_leave_nothing_to_train_are_refused_with_the_numbers(template: ChatTemplate) -> None:
-    shortest = len(template.prompt_ids([{"role": "user", "content": LONG_PROMPT[0]}]))
+    shortest = len(template.prompt_ids([{"role": "user", "content": REPEAT}]))
     with pytest.raises(NoTrainedToken) as caught:
-        ensure_trainable(template, [LONG_PROMPT, (LONG_PROMPT[0] * 2, "x")], max_length=16)
+        ensure_trainable(template, [LONG_PROMPT, row(REPEAT * 2, "x")], max_length=16)
     assert caught.value.code == "rows.no_trained_token"
     assert f"max_length 16: the shortest prompt alone has {shortest} tokens" in caught.value.detail
 
@@ -49,3 +58,14 @@ def test_no_rows_are_refused(template: ChatTemplate) -> None:
 
 def test_one_good_row_is_enough(template: ChatTemplate) -> None:
     assert ensure_trainable(template, [LONG_PROMPT, SHORT], max_length=24).used == 1
+
+
+def test_a_plain_text_is_trained_whole_and_without_a_template(template: ChatTemplate) -> None:
+    (example,) = examples(template, [(0, Conversation([], text="Once upon a time"))], 64).examples
+    assert example.input_ids == [*template.encode("Once upon a time"), template.eos_id]
+    assert set(example.completion_mask) == {1}
+
+
+def test_answers_that_are_served_otherwise_are_counted(template: ChatTemplate) -> None:
+    turns = [{"role": role, "content": "x"} for role in ("user", "assistant", "user", "assistant")]
+    assert examples(template, [(0, Conversation(turns))], 64).untrained_turns == 0

@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from workbench.datasets.materialise import materialise
+from workbench.datasets.materialise import materialise, read
 from workbench.datasets.schemas import DataRef
 from workbench.inference.template import ChatTemplate
 from workbench.training import sft
-from workbench.training.rows import ensure_trainable, read
+from workbench.training.rows import ensure_trainable
 from workbench.training.schemas import TrainingSpec
 from workbench.training.trainer import ResumableTrainer
 
@@ -24,7 +24,7 @@ SPEC = TrainingSpec(
 @pytest.fixture
 def trainer(home: Path, data: DataRef, tmp_path: Path) -> ResumableTrainer:
     template = ChatTemplate.from_folder(home / "base")
-    rows = ensure_trainable(template, read(materialise(home, data)), 64)
+    rows = ensure_trainable(template, list(read(materialise(home, data))), 64)
     return sft.make_trainer(SPEC, home / "base", rows, tmp_path)
 
 

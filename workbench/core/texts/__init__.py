@@ -24,6 +24,21 @@ def preferred_language() -> Language:
     return "zh-CN" if wish.lower().startswith("zh") else "en"
 
 
+def explain(code: str | None, detail: str, language: Language) -> str:
+    """Return an error's sentence as a panel shows it: in Chinese what its code means, and the server's own words.
+
+    Codes of no text, such as those of a newer server, leave the server's words alone.
+    """
+    meaning = meanings().get(code or "") if language == "zh-CN" else None
+    return f"{meaning}（{detail}）" if meaning is not None else detail
+
+
+@cache
+def meanings() -> dict[str, str]:
+    """Return what each stable error code means, in Chinese; the server speaks English."""
+    return dict(json.loads(resources.files(__name__).joinpath("errors.zh-CN.json").read_text("utf8")))
+
+
 @cache
 def catalogue(language: Language) -> dict[str, str]:
     """Return every text of a language by key."""

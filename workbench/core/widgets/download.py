@@ -37,7 +37,7 @@ class DownloadBar(Element):
         try:
             file = self._fetch(name)
         except WorkbenchError as error:
-            self.trouble = error.detail
+            self.trouble = self.explained(error)
             return
         self.trouble = ""
         content = {"type": "file", "filename": file.filename, "content_type": file.content_type}

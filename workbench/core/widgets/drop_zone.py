@@ -135,7 +135,7 @@ class DropZone(Element):
         try:
             self._take(transfer.path, transfer.filename)
         except WorkbenchError as error:
-            self.fail(error.detail)
+            self.fail(self.explained(error))
         except Exception as error:
             log.exception("The upload of %s failed", transfer.filename)
             self.fail(self.words["broken"].format(reason=f"{type(error).__name__}: {error}"))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import anywidget
 import traitlets
 
-from workbench.core.texts import Language, catalogue, preferred_language
+from workbench.core.errors import WorkbenchError
+from workbench.core.texts import Language, catalogue, explain, preferred_language
 
 FOLDER = Path(__file__).parent
 
@@ -19,9 +20,9 @@ def module(name: str) -> str:
     return "\n".join((FOLDER / file).read_text("utf8") for file in ("dom.js", f"{name}.js"))
 
 
-def style(name: str) -> str:
-    """Return a widget's style sheet, behind the colours that follow the theme."""
-    return "\n".join((FOLDER / file).read_text("utf8") for file in ("theme.css", f"{name}.css"))
+def style(*names: str) -> str:
+    """Return a widget's style sheets, behind the colours that follow the theme."""
+    return "\n".join((FOLDER / f"{name}.css").read_text("utf8") for name in ("theme", *names))
 
 
 def words(section: str, language: Language) -> dict[str, str]:
@@ -53,6 +54,10 @@ class Element(anywidget.AnyWidget):  # type: ignore[misc]
         """A browser has drawn this widget."""
         for action in self._ready:
             action()
+
+    def explained(self, error: WorkbenchError) -> str:
+        """Return an error's sentence in this widget's language."""
+        return explain(error.problem().code, error.detail, cast(Language, self.language))
 
     def _receive(self, widget: Any, message: dict[str, Any], buffers: list[memoryview]) -> None:
         handler = getattr(self, f"on_{message.get('type')}", None)

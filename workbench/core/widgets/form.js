@@ -53,14 +53,23 @@ const showErrors = (model, drawn) => {
   drawn.notice.hidden = !model.get("notice");
 };
 
+const refocus = (model, drawn, name) => {
+  const part = name && drawn.parts.find(({ field }) => field.name === name);
+  if (!part) return;
+  part.input.value = model.get("values")[name] ?? "";
+  part.input.focus();
+};
+
 const render = ({ model, el }) => {
   const words = model.get("words");
   el.classList.add("wb", "wb-form");
   let drawn = null;
   const stop = [
     watch(model, ["fields", "action"], () => {
+      const focused = el.contains(document.activeElement) ? document.activeElement.name : null;
       drawn = drawForm(model, el, words);
       showErrors(model, drawn);
+      refocus(model, drawn, focused);
     }),
     watch(model, ["values", "fields"], () => {
       const values = model.get("values");

@@ -67,4 +67,4 @@ class Form(Element):
             if name is not None:
                 found.setdefault(name, problem.message)
         self.errors = found
-        self.notice = "" if found else error.detail
+        self.notice = "" if found else self.explained(error)

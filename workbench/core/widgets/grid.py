@@ -49,6 +49,6 @@ class Grid(Element):
         try:
             rows = [dict(row) for row in self._fetch(offset, limit)]
         except WorkbenchError as error:
-            self.trouble = error.detail
+            self.trouble = self.explained(error)
         else:
             self.send({"type": "rows", "offset": offset, "rows": rows, "edition": self.edition})

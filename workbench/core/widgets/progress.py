@@ -19,7 +19,7 @@ class Progress(Element):
 
     section = "progress"
     _esm = module("progress")
-    _css = style("progress")
+    _css = style("progress", "badge")
 
     state = traitlets.Unicode("queued").tag(sync=True)
     step = traitlets.Int().tag(sync=True)
@@ -55,4 +55,4 @@ class Progress(Element):
         try:
             action()
         except WorkbenchError as error:
-            self.error = error.detail
+            self.error = self.explained(error)

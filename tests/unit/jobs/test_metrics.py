@@ -2,8 +2,8 @@ import json
 import time
 from pathlib import Path
 
+from workbench.jobs.metrics import MetricsWriter
 from workbench.jobs.schemas import MetricLine
-from workbench.training.metrics import MetricsWriter
 
 
 def test_the_sequence_goes_on_where_earlier_attempts_ended(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from workbench import testing
 from workbench.core.errors import Invalid
-from workbench.training.attempt import Attempt, StopRequest, run_worker
+from workbench.jobs.attempt import Attempt, StopRequest, run_worker
 
 
 @pytest.fixture

@@ -1,0 +1,31 @@
+const render = ({ model, el }) => {
+  const words = model.get("words");
+  el.classList.add("wb", "wb-tokens");
+  const show = make("button", { type: "button", onclick: () => model.send({ type: "show" }) }, words.show);
+  const turn = (step) => make("button", { type: "button", "aria-label": step < 0 ? words.previous : words.next, onclick: () => model.send({ type: "turn", step }) }, step < 0 ? "‹" : "›");
+  const [previous, next] = [turn(-1), turn(1)];
+  const place = make("span", { role: "status" });
+  const close = make("button", { type: "button", onclick: () => model.send({ type: "close" }) }, words.close);
+  const bar = make("div", { class: "wb-tokens-bar" }, previous, place, next, close);
+  const legend = make("p", { class: "wb-quiet" }, make("mark", {}, words.trained), " ", words.legend);
+  const text = make("pre", { tabindex: "0", "aria-label": words.label });
+  const facts = make("p", { class: "wb-quiet" });
+  const trouble = make("p", { class: "wb-sentence wb-trouble", role: "alert" });
+  el.append(show, bar, legend, text, facts, trouble);
+  return watch(model, ["spans", "row", "total", "facts", "trouble", "busy", "locked", "is_open"], () => {
+    const open = model.get("is_open") && !model.get("trouble");
+    const total = model.get("total");
+    show.hidden = open;
+    show.disabled = model.get("busy") || model.get("locked");
+    show.setAttribute("aria-busy", String(model.get("busy")));
+    for (const part of [bar, legend, text, facts]) part.hidden = !open;
+    previous.disabled = model.get("busy") || model.get("row") <= 0;
+    next.disabled = model.get("busy") || model.get("row") >= total - 1;
+    setText(place, fill(words.place, { row: number(model, model.get("row") + 1), total: number(model, total) }));
+    text.replaceChildren(...model.get("spans").map((span) => make(span.trained ? "mark" : "span", {}, span.text)));
+    setText(facts, model.get("facts"));
+    setText(trouble, model.get("trouble"));
+    trouble.hidden = !model.get("trouble");
+  });
+};
+export default { render };
