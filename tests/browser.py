@@ -61,8 +61,9 @@ def _leaves(urls: tuple[str, ...], url: str) -> bool:
     return not url.startswith((*urls, "data:", "blob:"))
 
 
-def open_notebook(page: Page, lab: Lab, name: str = "workbench.ipynb") -> None:
-    page.goto(f"{lab.url}lab/tree/{name}?token={lab.token}")
+def open_notebook(page: Page, lab: Lab, name: str = "workbench.ipynb", *, alone: bool = False) -> None:
+    """Open a notebook; `alone` without those that an earlier page had left open."""
+    page.goto(f"{lab.url}lab/tree/{name}?token={lab.token}{'&reset' * alone}")
     wait_for_kernel(page)
 
 

@@ -89,7 +89,7 @@ def test_the_main_job_from_a_sharegpt_file_in_few_clicks(lab: Lab, base: Path, t
 def test_a_reviewer_sees_the_same_numbers_under_voila(lab: Lab, dashboards: tuple[str, str], tmp_path: Path) -> None:
     url, token = dashboards
     with opened(lab.url) as page:
-        open_notebook(page, lab, "comparisons.ipynb")
+        open_notebook(page, lab, "comparisons.ipynb", alone=True)
         run_all(page)
         in_lab, verdict = figures(page), page.inner_text(".wb-verdict:visible")
     for width, theme in ((1280, "light"), (390, "dark")):
