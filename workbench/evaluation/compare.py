@@ -107,6 +107,8 @@ def interval(tuned: Figures, base: Figures, *, seed: int, resamples: int = RESAM
 
 def detectable(found: MetricComparison) -> str:
     """Say how large a difference must be to be told from noise on these rows."""
+    if found.detectable == 0:
+        return "Both models did the same on every row."
     least = f"{found.detectable_points:.1f}{'% of the perplexity' if found.metric == 'perplexity' else ' points'}"
     return f"These rows cannot tell a difference below about {least} from noise."
 

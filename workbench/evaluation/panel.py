@@ -133,6 +133,8 @@ class ComparisonPanel(ipywidgets.VBox):  # type: ignore[misc]
         found = comparison.headline
         if found is None:
             return ""
+        if found.detectable == 0:
+            return self._text("alike")
         least = f"{found.detectable_points:.1f}"
         unit = self._text("least_percent" if found.metric == "perplexity" else "least_points", size=least)
         return self._text("detectable", rows=f"{comparison.rows:,}", least=unit)
