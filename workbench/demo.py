@@ -42,7 +42,6 @@ TRAINING: dict[str, Any] = {
     "adam_beta2": 0.98,
     "max_length": 128,
     "logging_steps": 5,
-    "evaluate": False,  # the demo asks for shorter answers and larger batches
 }
 
 
@@ -105,7 +104,7 @@ def main_job(wb: Workbench, home: Path, console: Console) -> dict[str, Any]:
     console.print(f"{train.rows} rows to train on, {test.rows} held out; no prompt is on both sides.")
     run = wb.train(base=str(base), data=train, **TRAINING)
     follow(wb, run, home, console, "Training")
-    evaluation = wb.evaluate(run.model, baseline=run.base, test=test, max_new_tokens=16, batch_size=64, wait=False)
+    evaluation = wb.comparison(run)
     follow(wb, evaluation, home, console, "Evaluating")
     return report(evaluation, run.id, run.model.id, console)
 
