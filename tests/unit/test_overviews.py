@@ -56,6 +56,18 @@ def _english(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKBENCH_LANGUAGE", "en")
 
 
+class NoRows:
+    """What trained a model that no run has made; real rows are shown in tests/acceptance/test_first_job.py."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.fixture(autouse=True)
+def _models_without_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Workbench, "rows_of", lambda wb, model: NoRows())
+
+
 @pytest.fixture
 def database(sqlite_template: Path, tmp_path: Path) -> Iterator[Database]:
     shutil.copy(sqlite_template, tmp_path / "workbench.db")
