@@ -219,8 +219,10 @@ def _config(family: Family, hidden_size: int, tokenizer: Tokenizer, overrides: d
 
 
 def _family_shape(family: Family, hidden_size: int) -> dict[str, Any]:
-    if family in ("qwen3", "gemma"):
+    if family == "qwen3":
         return {"head_dim": hidden_size // 4}
+    if family == "gemma":
+        return {"head_dim": hidden_size // 4, "tie_word_embeddings": True}
     if family == "mistral":
         return {"sliding_window": None}
     if family == "deepseek_v3":

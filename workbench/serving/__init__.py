@@ -1,0 +1,1 @@
+"""Deployments: engines that answer with a model version, behind one gateway."""
