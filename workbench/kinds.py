@@ -15,6 +15,7 @@ from workbench.jobs import notebooks
 from workbench.jobs.executor import GRACE
 from workbench.jobs.runner import Kind
 from workbench.jobs.schemas import Job
+from workbench.serving import service as serving
 from workbench.training import service as training
 from workbench.training.schemas import TrainingJob
 
@@ -31,6 +32,10 @@ def _evaluate(spec: dict[str, Any], folder: Path) -> list[str]:
 
 def _notebook(spec: dict[str, Any], folder: Path) -> list[str]:
     return [sys.executable, "-m", "workbench.jobs.run", str(folder)]
+
+
+def _serve(spec: dict[str, Any], folder: Path) -> list[str]:
+    return [sys.executable, "-m", "workbench.serving.run", str(folder)]
 
 
 def _publish_run(context: Context, job: Job, attempt_id: str, result: dict[str, Any]) -> dict[str, Any]:
@@ -51,4 +56,5 @@ KINDS = {
     "train": Kind(argv=_train, publish=_publish_run),
     "evaluate": Kind(argv=_evaluate, publish=evaluation.publish),
     notebooks.KIND: Kind(argv=_notebook, publish=notebooks.publish),
+    serving.KIND: Kind(argv=_serve, publish=serving.publish),
 }

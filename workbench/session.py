@@ -13,6 +13,7 @@ from workbench import credentials
 from workbench.accounts import routes as accounts_routes
 from workbench.accounts.client import Tokens
 from workbench.accounts.schemas import Me
+from workbench.chat.client import Chats, Deployment
 from workbench.core.errors import Conflict, Unauthenticated, invalid_input
 from workbench.core.http import HTTP
 from workbench.core.schemas import Health
@@ -24,6 +25,9 @@ from workbench.jobs import routes as jobs_routes
 from workbench.jobs.client import Jobs
 from workbench.jobs.schemas import Job
 from workbench.registry.client import Models, ModelVersion
+from workbench.serving import routes as serving_routes
+from workbench.serving.client import Deployments
+from workbench.serving.schemas import DeploymentCreate
 from workbench.training import routes as training_routes
 from workbench.training.client import Run, TrainedRows
 from workbench.training.rendering import RenderedRows
@@ -68,6 +72,8 @@ class Workbench:
         self.models = Models(http)
         self.jobs = Jobs(http)
         self.runs = Runs(http)
+        self.deployments = Deployments(http)
+        self.chats = Chats(http)
         self.tokens = Tokens(http)
 
     def train(
@@ -136,6 +142,21 @@ class Workbench:
                 " or its spec says evaluate = False; use wb.evaluate(run.model, baseline=run.base, test=…)."
             )
         return Evaluation(self.http, str(job.outcome["evaluation_job_id"]))
+
+    def deploy(self, model: str | ModelVersion, **options: Any) -> Deployment:
+        """Serve a model version (or a model in a folder on the server) and return at once.
+
+        `options` are the fields of `DeploymentCreate`: engine, quantization, context_length, parallel, ttl_seconds, …
+        """
+        version = self.models.add(model) if isinstance(model, str) else model
+        try:
+            body = DeploymentCreate.model_validate(options)
+        except ValidationError as error:
+            raise invalid_input(error, "the deployment") from error
+        key = uuid.uuid4().hex
+        return Deployment(
+            self.http, self.http.call(serving_routes.deploy, body=body, idempotency_key=key, model_id=version.id).id
+        )
 
     def health(self) -> Health:
         """Return the server's state."""

@@ -19,6 +19,7 @@ from traitlets import Bool, Unicode
 
 import workbench
 from workbench.accounts import service as accounts
+from workbench.chat import answering
 from workbench.core.bus import EventBus
 from workbench.core.database import POOL_SIZE, Database
 from workbench.core.errors import WorkbenchError
@@ -27,7 +28,7 @@ from workbench.core.settings import Settings
 from workbench.jobs.files import live_servers, write_json
 from workbench.jobs.processes import identity
 from workbench_server import openapi
-from workbench_server.handlers import DownloadHandler, PlainHandler, RouteHandler, Server, UploadHandler
+from workbench_server.handlers import DownloadHandler, EventsHandler, PlainHandler, RouteHandler, Server, UploadHandler
 from workbench_server.identity import WorkbenchAuthorizer, WorkbenchIdentityProvider
 from workbench_server.keeper import AgentKeeper
 from workbench_server.kernels import WorkbenchKernelManager
@@ -35,7 +36,8 @@ from workbench_server.sockets import SocketHandler
 
 #: Extensions that run code for whoever can open a page; they stay off beside ours.
 UNSAFE_EXTENSIONS = ("voila.server_extension", "jupyter_scheduler")
-HANDLERS = {"plain": PlainHandler, "download": DownloadHandler, "upload": UploadHandler, "socket": SocketHandler}
+HANDLERS = {"plain": PlainHandler, "download": DownloadHandler, "upload": UploadHandler}
+HANDLERS |= {"socket": SocketHandler, "events": EventsHandler}
 
 
 class BoundaryMissing(RuntimeError):
@@ -137,6 +139,7 @@ class WorkbenchServer(ExtensionApp):
             return
         for left in (*self._server_file.parent.iterdir(), *(home / "uploads").glob("*.part")):
             left.unlink()
+        answering.recover(self.database, self.workbench_settings)
         with self.database.write() as session:
             accounts.revoke_all(session, "kernel")
 
@@ -176,7 +179,7 @@ def handlers(by_path: dict[str, dict[str, Route[Any]]], server: Server) -> list[
     rules = []
     for pattern, routes in sorted(by_path.items(), key=lambda item: "(?P" in item[0]):
         kinds = {route.kind for route in routes.values()}
-        kind = next(kind for kind in ("upload", "socket", "download", "plain") if kind in kinds)
+        kind = next(kind for kind in ("upload", "socket", "events", "download", "plain") if kind in kinds)
         rules.append((pattern, HANDLERS[kind], {"server": server, "routes": routes}))
     return rules
 

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,12 +26,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tornado import web
 
 from workbench.core.bus import EventBus
-from workbench.core.context import Context, Principal
+from workbench.core.context import Context, Principal, StreamContext
 from workbench.core.database import Database
 from workbench.core.errors import (
     Conflict,
     Forbidden,
     Invalid,
+    OpenAIProblem,
     Problem,
     TooLarge,
     Unauthenticated,
@@ -43,6 +45,8 @@ from workbench.core.routes import Download, Route, UploadedFile
 from workbench.core.settings import Settings
 from workbench.core.tables import IdempotencyKey
 from workbench_server.identity import OwnHandler
+
+STALL_TIMEOUT = 30.0  # seconds after which a client that does not read is dropped
 
 logger = logging.getLogger(__name__)
 
@@ -108,10 +112,16 @@ class RouteHandler(OwnHandler, APIHandler):
         """Answer with a problem document."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         problem = describe(error, status_code)
-        self.set_status(problem.status)
+        route = self.routes.get(self.request.method or "")
+        openai = route is not None and route.errors == "openai"
+        # OpenAI's clients know 400 for what cannot be accepted
+        self.set_status(400 if openai and problem.status == Invalid.status else problem.status)
         if problem.status == Unavailable.status:
             self.set_header("Retry-After", "2")
-        self.finish(problem.model_dump_json(), set_content_type="application/problem+json")
+        if openai:
+            self.finish(OpenAIProblem.of(problem).model_dump_json(), set_content_type="application/json")
+        else:
+            self.finish(problem.model_dump_json(), set_content_type="application/problem+json")
 
     def log_exception(self, typ: Any, value: Any, traceback: Any) -> None:
         """Log what is our fault with its traceback; a caller's mistake is not news."""
@@ -162,6 +172,68 @@ class DownloadHandler(RouteHandler):
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Content-Security-Policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'")
         self.finish(made.content, set_content_type=made.content_type)
+
+
+class EventsHandler(RouteHandler):
+    """Serves events routes: one document, or server-sent events as fast as the client reads them."""
+
+    answering: asyncio.Task[None] | None = None
+    gone = False
+
+    @allow_unauthenticated
+    async def post(self, **parameters: str) -> None:
+        """Answer until the end, or until the client has gone."""
+        assert self.route.body is not None
+        body = validated(self.route.body, parsed(self.request.body), "the body")
+        self.answering = asyncio.create_task(self._answer(body, parameters))
+        try:
+            await self.answering
+        except asyncio.CancelledError:
+            if not self.gone:
+                raise
+
+    def on_connection_close(self) -> None:
+        """Stop answering a client who has gone."""
+        self.gone = True
+        if self.answering is not None:
+            self.answering.cancel()
+        super().on_connection_close()
+
+    async def _answer(self, body: BaseModel, parameters: Mapping[str, str]) -> None:
+        assert self.route.endpoint is not None
+        context = StreamContext(self.server.database, self.server.bus, self.principal, self.server.settings)
+        answer = await self.route.endpoint(context, body=body, **parameters)
+        if not hasattr(answer, "__aiter__"):
+            self.finish(self.route.adapter.dump_json(answer))
+            return
+        async with aclosing(answer) as documents:
+            first = await anext(documents)  # what is refused before anything was said is an answer of its own
+            self.set_header("Content-Type", "text/event-stream")
+            self.set_header("Cache-Control", "no-store")
+            self.set_header("X-Accel-Buffering", "no")
+            await self._send(first)
+            try:
+                async for document in documents:
+                    await self._send(document)
+            except WorkbenchError as error:
+                await self._send(self._problem(error))
+        self.finish()
+
+    async def _send(self, document: Any) -> None:
+        text = document if isinstance(document, str) else self.route.adapter.dump_json(document).decode()
+        self.write(f"data: {text}\n\n")
+        try:
+            await asyncio.wait_for(self.flush(), STALL_TIMEOUT)
+        except TimeoutError:
+            logger.info("A client of %s does not read; it is dropped.", self.request.path)
+            self.request.connection.stream.close()  # type: ignore[union-attr]
+            raise asyncio.CancelledError from None
+
+    def _problem(self, error: WorkbenchError) -> str:
+        problem = error.problem()
+        if self.route.errors == "openai":
+            return OpenAIProblem.of(problem).model_dump_json()
+        return json.dumps({"error": problem.model_dump()})
 
 
 @web.stream_request_body

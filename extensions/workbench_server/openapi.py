@@ -10,7 +10,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from workbench.accounts.roles import PERMISSIONS
-from workbench.core.errors import Problem
+from workbench.core.errors import OpenAIProblem, Problem
 from workbench.core.routes import Route
 
 Mode = Literal["validation", "serialization"]
@@ -24,7 +24,9 @@ def document(routes: Sequence[Route[Any]], version: str, base_url: str) -> dict[
     entries = [(index, "serialization", route.adapter) for index, route in enumerate(routes)]
     entries += [(len(routes) + index, "validation", adapter) for index, adapter in enumerate(inputs)]
     schemas, definitions = TypeAdapter.json_schemas(entries, ref_template=REF)
-    _, problem = models_json_schema([(Problem, "serialization")], ref_template=REF)
+    _, problem = models_json_schema(
+        [(Problem, "serialization"), (OpenAIProblem, "serialization")], ref_template=REF
+    )
     components = definitions.get("$defs", {}) | problem["$defs"]
     paths: dict[str, Any] = {}
     for index, route in enumerate(routes):
@@ -72,11 +74,16 @@ def _permission(name: str | None) -> str:
 
 def _responses(route: Route[Any], returns: dict[str, Any]) -> dict[str, Any]:
     problem = {"application/problem+json": {"schema": {"$ref": REF.format(model="Problem")}}}
+    if route.errors == "openai":
+        problem = {"application/json": {"schema": {"$ref": REF.format(model="OpenAIProblem")}}}
     answers: dict[str, Any] = {"default": {"description": "A problem", "content": problem}}
     if route.kind == "socket":
         answers["101"] = {"description": "Switching to a WebSocket of JSON messages"}
     elif route.kind == "download":
         answers["200"] = {"description": "A file", "content": {"application/octet-stream": {}}}
+    elif route.kind == "events":
+        content = {"application/json": {"schema": returns}, "text/event-stream": {"schema": returns}}
+        answers["200"] = {"description": "A document, or a stream of them", "content": content}
     elif route.status == 204:
         answers["204"] = {"description": "Done"}
     else:

@@ -14,9 +14,8 @@ from tornado import websocket
 
 from workbench.core.context import StreamContext
 from workbench.core.errors import WorkbenchError
-from workbench_server.handlers import RouteHandler, describe
+from workbench_server.handlers import STALL_TIMEOUT, RouteHandler, describe
 
-STALL_TIMEOUT = 30.0  # seconds after which a client that does not read is dropped
 NORMAL_CLOSURE, INTERNAL_ERROR, REFUSED = 1000, 1011, 4000  # REFUSED + HTTP status
 
 logger = logging.getLogger(__name__)

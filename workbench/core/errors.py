@@ -42,6 +42,29 @@ class Problem(BaseModel):
     errors: list[FieldProblem] = []
 
 
+class OpenAIError(BaseModel):
+    """What an error of OpenAI's API says."""
+
+    message: str
+    type: str
+    #: The field that was refused.
+    param: str | None
+    code: str
+
+
+class OpenAIProblem(BaseModel):
+    """An error as clients of OpenAI's API expect it."""
+
+    error: OpenAIError
+
+    @classmethod
+    def of(cls, problem: Problem) -> OpenAIProblem:
+        """Say a problem in OpenAI's words."""
+        field = problem.errors[0].pointer.strip("/").replace("/", ".") if problem.errors else None
+        kind = "server_error" if problem.status >= 500 else "invalid_request_error"
+        return cls(error=OpenAIError(message=problem.detail, type=kind, param=field, code=problem.code))
+
+
 class WorkbenchError(Exception):
     """Something went wrong inside the workbench."""
 
@@ -139,4 +162,6 @@ def invalid_input(error: ValidationError, place: str) -> Invalid:
 def _field_problem(entry: Any) -> FieldProblem:
     pointer = "".join(f"/{part}" for part in entry["loc"])
     message = str(entry["msg"]).removeprefix("Value error, ").rstrip(".")
+    if entry["type"] == "extra_forbidden":
+        message = "this field is not known here"
     return FieldProblem(pointer=pointer, message=message)

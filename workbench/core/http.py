@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from email.message import Message
@@ -22,6 +23,7 @@ CHUNK_BYTES = 1 << 20
 NORMAL_CLOSURE = 1000
 REFUSED = 4000  # close codes above it are REFUSED + HTTP status
 TIMEOUT = httpx.Timeout(30.0, write=300.0)  # seconds
+EVENTS = httpx.Timeout(30.0, read=3600.0)  # seconds; an answer may have to wait for its turn
 
 
 class ServerUnreachable(Unavailable):
@@ -55,7 +57,8 @@ class HTTP:
         **parameters: str,
     ) -> R:
         """Call a plain route and return its typed answer; raise `RemoteError` when the server refuses."""
-        content = body.model_dump_json().encode() if body is not None else None
+        partial = route.method == "PATCH"  # what is left out stays as it is
+        content = body.model_dump_json(exclude_unset=partial).encode() if body is not None else None
         headers = {"Content-Type": "application/json"} if content is not None else {}
         if idempotency_key is not None:
             headers["Idempotency-Key"] = idempotency_key
@@ -95,9 +98,30 @@ class HTTP:
             raise ServerUnreachable(f"The workbench server at {self.url} does not answer: {error}.") from error
         _check_close(connection.close_code, connection.close_reason)
 
+    def events(self, route: Route[R], *, body: BaseModel, **parameters: str) -> Iterator[R]:
+        """Call an events route and yield its typed documents; closing the iterator tells the server to stop."""
+        url = self.url + route.url(**parameters)
+        headers = {"Content-Type": "application/json"}
+        content = body.model_dump_json().encode()
+        try:
+            with self._client.stream(route.method, url, content=content, headers=headers, timeout=EVENTS) as response:
+                if not response.is_success:
+                    response.read()
+                    raise RemoteError(_problem(response.status_code, response.content))
+                for line in response.iter_lines():
+                    if line.startswith("data: "):
+                        yield self._document(route, line.removeprefix("data: "))
+        except httpx.TransportError as error:
+            raise ServerUnreachable(f"The workbench server at {self.url} does not answer: {error}.") from error
+
     def close(self) -> None:
         """Close the pooled connections."""
         self._client.close()
+
+    def _document(self, route: Route[R], text: str) -> R:
+        if text.startswith('{"error"'):
+            raise RemoteError(Problem.model_validate(json.loads(text)["error"]))
+        return route.adapter.validate_json(text)
 
     def _send(self, route: Route[R], path: str, query: BaseModel | None, content: Any, headers: dict[str, str]) -> R:
         response = self._request(route, path, query, content, headers)

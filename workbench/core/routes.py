@@ -1,7 +1,8 @@
 """The route contract: declared once, shared by the server's handlers, the OpenAPI document and the typed client.
 
-Four kinds: plain (a sync function in a thread), download (the same, answering with a file), socket (an async stream of
-messages) and upload (a body on disk).
+Five kinds: plain (a sync function in a thread), download (the same, answering with a file), socket (an async stream of
+messages), events (an async function that answers with a JSON document or a stream of server-sent events) and upload (a
+body on disk).
 """
 
 from __future__ import annotations
@@ -49,11 +50,13 @@ class Route(Generic[R]):
     path: str
     #: `resource:action`, or None for a route that every known caller may use.
     permission: str | None
-    kind: Literal["plain", "download", "socket", "upload"]
+    kind: Literal["plain", "download", "socket", "events", "upload"]
     returns: Any = None
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     status: int = 200
+    #: How a refusal is told: as RFC 9457 says, or as clients of OpenAI's API expect it.
+    errors: Literal["problem", "openai"] = "problem"
     #: Whether an `Idempotency-Key` header makes a repeated call return the first answer.
     idempotent: bool = False
     endpoint: Callable[..., Any] | None = field(default=None, repr=False)
@@ -98,9 +101,16 @@ class Route(Generic[R]):
 ROUTES: list[Route[Any]] = []
 
 
-def get(path: str, *, permission: str | None, returns: type[R], query: type[BaseModel] | None = None) -> Route[R]:
+def get(
+    path: str,
+    *,
+    permission: str | None,
+    returns: type[R],
+    query: type[BaseModel] | None = None,
+    errors: Literal["problem", "openai"] = "problem",
+) -> Route[R]:
     """Declare a plain GET."""
-    return Route("GET", path, permission, "plain", returns=returns, query=query)
+    return Route("GET", path, permission, "plain", returns=returns, query=query, errors=errors)
 
 
 def download(path: str, *, permission: str, query: type[BaseModel] | None = None) -> Route[Download]:
@@ -139,3 +149,18 @@ def upload(path: str, *, permission: str, returns: type[R], query: type[BaseMode
 def socket(path: str, *, permission: str, messages: Any, query: type[BaseModel] | None = None) -> Route[Any]:
     """Declare a WebSocket that sends messages of the given (union) type."""
     return Route("GET", path, permission, "socket", returns=messages, query=query)
+
+
+def events(
+    path: str,
+    *,
+    permission: str,
+    body: type[BaseModel],
+    messages: Any,
+    errors: Literal["problem", "openai"] = "problem",
+) -> Route[Any]:
+    """Declare a POST whose async function returns one document, or an async iterator of documents or plain text.
+
+    An iterator becomes a stream of server-sent events, each of which holds one of them.
+    """
+    return Route("POST", path, permission, "events", returns=messages, body=body, errors=errors)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from workbench.core.clock import utcnow
-from workbench.core.errors import WorkbenchError
 from workbench.inference.weights import weights_sha256
 from workbench.jobs.attempt import Attempt, StopRequest, run_worker
 from workbench.jobs.files import write_json
@@ -149,7 +147,7 @@ class Serving:
         while True:
             self._tell(phase="restarting" if deaths else "starting", fraction=None, detail=None)
             begun, start = time.monotonic(), log.stat().st_size if log.exists() else 0
-            process = EngineProcess(name, self._attempt.folder, self._model, options, _output())
+            process = EngineProcess(name, self._attempt.folder, self._model, options, sys.stdout.buffer)
             try:
                 process.wait(self._stop.check)
                 self._ready(process)
@@ -207,10 +205,6 @@ class Serving:
     @property
     def _gguf(self) -> Path:
         return self._attempt.home / "gguf"
-
-
-def _output() -> IO[bytes]:
-    return os.fdopen(os.dup(sys.stdout.fileno()), "wb", closefd=True)
 
 
 def work(attempt: Attempt, stop: StopRequest) -> None:

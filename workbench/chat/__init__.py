@@ -1,0 +1,1 @@
+"""Conversations with deployed models: completions, threads, settings, export."""
