@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 from pydantic import ValidationError
 
+from workbench.chat.panel import ChatPanel
 from workbench.core.errors import NotFound, WorkbenchError, invalid_input
 from workbench.core.texts import Language, preferred_language, text
 from workbench.core.widgets.grid import Grid
@@ -46,6 +47,7 @@ def panel(wb: Workbench, name: str) -> ipywidgets.DOMWidget:
         "runs": lambda: RunsPanel(wb.runs.list, wb.runs.__getitem__, can_write=wb.may("jobs:write")),
         "comparisons": lambda: ComparisonsPanel(wb.http, can_write=wb.may("jobs:write")),
         "models": lambda: ModelsPanel(wb.models, rows=_trained_rows(wb), can_write=wb.may("models:write")),
+        "chat": lambda: _chat(wb),
     }
     if name not in panels:
         raise UnknownPanel(f"There is no panel “{name}”; choose one of {', '.join(panels)}.")
@@ -125,6 +127,20 @@ def _train(wb: Workbench) -> ipywidgets.DOMWidget:
     box.children = [form]
     box.add_class("wb-panel")
     return box
+
+
+def _chat(wb: Workbench) -> ChatPanel:
+    """Return the chat, which can deploy every registered version, the newest first."""
+
+    def versions() -> Sequence[tuple[str, str]]:
+        known = [version for model in wb.models.list()[:SUGGESTED_MODELS] for version in model.versions]
+        known.sort(key=lambda version: version.created_at, reverse=True)
+        return [(version.id, f"{version.model_name}@{version.number}") for version in known]
+
+    def deploy(version_id: str) -> object:
+        return wb.deploy(wb.models.version(version_id))
+
+    return ChatPanel(wb.http, versions=versions, deploy=deploy, can_deploy=wb.may("deployments:write"))
 
 
 def _trained_rows(wb: Workbench) -> ShowRows:

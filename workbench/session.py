@@ -172,7 +172,7 @@ class Workbench:
         return permission in self.me.permissions
 
     def panel(self, name: str = "main") -> DOMWidget:
-        """Show a panel: the whole main job, or one of data, train, runs, comparisons and models."""
+        """Show a panel: the whole main job, or one of data, train, runs, comparisons, models and chat."""
         from workbench.panel import panel
 
         return panel(self, name)

@@ -24,9 +24,7 @@ def document(routes: Sequence[Route[Any]], version: str, base_url: str) -> dict[
     entries = [(index, "serialization", route.adapter) for index, route in enumerate(routes)]
     entries += [(len(routes) + index, "validation", adapter) for index, adapter in enumerate(inputs)]
     schemas, definitions = TypeAdapter.json_schemas(entries, ref_template=REF)
-    _, problem = models_json_schema(
-        [(Problem, "serialization"), (OpenAIProblem, "serialization")], ref_template=REF
-    )
+    _, problem = models_json_schema([(Problem, "serialization"), (OpenAIProblem, "serialization")], ref_template=REF)
     components = definitions.get("$defs", {}) | problem["$defs"]
     paths: dict[str, Any] = {}
     for index, route in enumerate(routes):

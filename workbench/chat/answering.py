@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -96,9 +96,7 @@ async def complete(
         pass
     choice = openai.Choice(message=openai.Answer(content=answer.text), finish_reason=_ending(answer))
     used = openai.usage(len(request.prompt.ids), answer.tokens)
-    return openai.Completion(
-        id=identity, created=created, model=request.deployment.model, choices=[choice], usage=used
-    )
+    return openai.Completion(id=identity, created=created, model=request.deployment.model, choices=[choice], usage=used)
 
 
 async def _chunks(
@@ -168,11 +166,11 @@ async def _reply(
         yield schemas.EndedEvent(answer=kept)
 
 
-async def said(request: Request, answer: Answer) -> AsyncIterator[str]:
+async def said(request: Request, answer: Answer) -> AsyncGenerator[str, None]:
     """Yield the texts of an answer as they come, and let `answer` grow with them."""
     stops = StopStrings(request.settings.stop or ())
     pieces = gateway.stream(request.engine, request.folder, request.prompt, request.sampling)
-    async with aclosing(pieces) as coming:  # type: ignore[type-var]
+    async with aclosing(pieces) as coming:
         async for piece in coming:
             text, over = stops.take(piece.text)
             answer.tokens += piece.tokens
@@ -201,9 +199,7 @@ def prepare_whole(context: Context, body: openai.CompletionRequest) -> Request:
     return _request(context, deployment, made, settings, 0)
 
 
-def prepare_fitting(
-    context: Context, model: str, messages: Sequence[Message], wanted: schemas.ChatSettings
-) -> Request:
+def prepare_fitting(context: Context, model: str, messages: Sequence[Message], wanted: schemas.ChatSettings) -> Request:
     """Find engine and prompt of a conversation; its oldest turns are left out where it is too long."""
     deployment = serving.served(context, model)
     settings = service.settings_in_force(context, deployment, wanted)

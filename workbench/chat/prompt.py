@@ -66,7 +66,7 @@ def fit(template: ChatTemplate, messages: Sequence[Message], context_length: int
     while True:
         ids = template.prompt_ids([*system, *rest])
         if len(ids) <= room:
-            kept = tuple([*system, *rest])
+            kept = (*system, *rest)
             return Fitted(Prompt(kept, ids), left_out)
         turn = next((place for place in range(1, len(rest)) if rest[place]["role"] == "user"), None)
         if turn is None:

@@ -24,9 +24,7 @@ OPENAI = "/api/openai/v1"
 
 models = get("/api/chat/models", permission="chat:use", returns=ChatModels)
 change_settings = patch("/api/chat/models/settings", permission="chat:use", body=SettingsUpdate, returns=ChatModel)
-complete = events(
-    "/api/chat/completions", permission="chat:use", body=CompletionRequest, messages=Completion | Chunk
-)
+complete = events("/api/chat/completions", permission="chat:use", body=CompletionRequest, messages=Completion | Chunk)
 listing = get(
     "/api/chat/conversations", permission="chat:use", query=ConversationsQuery, returns=Page[ConversationSummary]
 )

@@ -67,9 +67,7 @@ def change_settings(context: Context, change: schemas.SettingsUpdate) -> schemas
     return _model(context, deployment)
 
 
-def settings_in_force(
-    context: Context, deployment: Deployment, wanted: schemas.ChatSettings
-) -> schemas.ChatSettings:
+def settings_in_force(context: Context, deployment: Deployment, wanted: schemas.ChatSettings) -> schemas.ChatSettings:
     """Return the request's settings, completed by the caller's own and the model's."""
     saved, defaults = _saved(context, deployment.version_id), _defaults(context, deployment)
     return prompt.settled(wanted, saved, defaults)
@@ -141,7 +139,9 @@ def path(context: Context, conversation_id: str, wanted: schemas.MessageCreate) 
         messages.append({"role": "user", "content": wanted.content})
     message = _message(context, row, wanted.parent_id) if wanted.parent_id is not None else None
     if wanted.content is None and (message is None or message.role != "user"):
-        raise NothingToAnswer("Only a message that a person has written can be answered once more; name it as parent_id.")
+        raise NothingToAnswer(
+            "Only a message that a person has written can be answered once more; name it as parent_id."
+        )
     while message is not None:
         messages.append({"role": message.role, "content": record(context.settings, message).content})
         message = _message(context, row, message.parent_id) if message.parent_id is not None else None

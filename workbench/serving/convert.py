@@ -52,11 +52,11 @@ class Planned:
 
     @property
     def _blocks(self) -> bool:
-        return GGML_QUANT_SIZES[self.kind][0] > 1
+        return bool(GGML_QUANT_SIZES[self.kind][0] > 1)
 
     @property
     def _plain_bytes(self) -> int:
-        return math.prod(self.shape) * GGML_QUANT_SIZES[self.kind][1]
+        return int(math.prod(self.shape) * GGML_QUANT_SIZES[self.kind][1])
 
 
 def convert(
@@ -66,9 +66,9 @@ def convert(
     pre: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, int]:
-    """Write a model folder to `target` and return how many tensors have each type; the file appears whole or not at all.
+    """Write a model folder to `target` and return how many tensors have each type.
 
-    `pre` is llama.cpp's name of the tokenizer's pre-tokenizer. `progress` is told the bytes written and in all.
+    The file appears whole or not at all. `pre` is llama.cpp's name of the tokenizer's pre-tokenizer. `progress` is told the bytes written and in all.
     Raises `NotConvertible`.
     """
     config = json.loads((folder / "config.json").read_bytes())
@@ -186,9 +186,7 @@ def _latent(entry: TensorEntry, shape: Shape, kind: GGMLQuantizationType) -> Ite
     yield _planned(f"{prefix}_v_b.weight", (heads, values, rank), kind, lambda: whole()[:, keys:])
 
 
-def _planned(
-    name: str, shape: tuple[int, ...], kind: GGMLQuantizationType, load: Callable[[], Array]
-) -> Planned:
+def _planned(name: str, shape: tuple[int, ...], kind: GGMLQuantizationType, load: Callable[[], Array]) -> Planned:
     return Planned(name, shape, _kind(name, shape, kind), load)
 
 

@@ -34,7 +34,7 @@ HAND_PICKED = (
     "e\u0301 n\u0303",
     "x" * 300,
     " " * 200,
-    "{\"a\": [1, 2.5, null], \"b\": \"\\u00e9\"}",
+    '{"a": [1, 2.5, null], "b": "\\u00e9"}',
 )
 ALPHABETS = (
     "abcdefghijklmnopqrstuvwxyz ABC .,!?'",

@@ -22,6 +22,7 @@ from tokenizers import Tokenizer
 
 from workbench.inference.generate import generate
 from workbench.inference.load import LanguageModel, load
+from workbench.inference.template import ChatTemplate
 from workbench.jobs.files import write_json
 from workbench.serving import convert as converter
 from workbench.serving.corpus import SIZE, corpus
@@ -105,7 +106,7 @@ def pre_tokenizer(folder: Path, work: Path) -> tuple[str, int]:
 
 
 def make_clone(folder: Path, target: Path) -> Path:
-    """Make a small random model of the folder's shape, with its tokenizer; no parameter has a value that hides errors."""
+    """Make a small random model of a folder's shape, with its tokenizer; no parameter's value hides an error."""
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     for name, value in _smaller(config.to_dict()).items():
         setattr(config, name, value)
@@ -183,7 +184,7 @@ _PRINTABLE = 40
 
 
 def _before_stop(ids: list[int], clone: Path) -> list[int]:
-    stops = converter.ChatTemplate.from_folder(clone).stop_ids
+    stops = ChatTemplate.from_folder(clone).stop_ids
     return ids[: next((place for place, token in enumerate(ids) if token in stops), len(ids))]
 
 
@@ -204,9 +205,7 @@ def running(file: Path, work: Path, context_length: int) -> Iterator[EngineProce
             process.stop()
 
 
-def _differences(
-    folder: Path, work: Path, pre: str, texts: list[str], expected: list[list[int]], limit: int
-) -> int:
+def _differences(folder: Path, work: Path, pre: str, texts: list[str], expected: list[list[int]], limit: int) -> int:
     """Count the texts whose ids differ under a pre-tokenizer; a wrong one is given up after the first look."""
     file = work / "vocabulary.gguf"
     converter.write_vocabulary(folder, file, pre)
@@ -244,7 +243,9 @@ def _smaller(config: dict[str, Any]) -> dict[str, Any]:
         return smaller
     if config.get("kv_lora_rank"):
         smaller |= {"num_attention_heads": 4, "num_key_value_heads": 4, "hidden_size": CLONE_WIDTH}
-        layers = LITE_LAYERS if not config.get("q_lora_rank") else max(layers, config.get("first_k_dense_replace", 0) + 1)
+        layers = (
+            LITE_LAYERS if not config.get("q_lora_rank") else max(layers, config.get("first_k_dense_replace", 0) + 1)
+        )
     else:
         kept = min(shared, 2)
         width = config.get("head_dim") or config["hidden_size"] // heads

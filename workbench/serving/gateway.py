@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,9 @@ class TooBusy(Unavailable):
     code = "serving.too_busy"
 
 
-async def stream(engine: Engine, folder: ServeFolder, prompt: Prompt, sampling: Sampling) -> AsyncIterator[Piece]:
+async def stream(
+    engine: Engine, folder: ServeFolder, prompt: Prompt, sampling: Sampling
+) -> AsyncGenerator[Piece, None]:
     """Yield the answer of an engine piece by piece; the last one says how it ended.
 
     Closing the iterator ends the work upstream. Raises `TooBusy`, `UnsupportedByEngine`, or `EngineFailed` when the

@@ -30,7 +30,7 @@ class EngineProcess:
     """One engine: started at once, ready when `wait` returns."""
 
     def __init__(self, name: EngineName, folder: Path, model: Path, options: dict[str, Any], log: IO[bytes]) -> None:
-        """Start the engine; `folder` takes its configuration, and `options` are those that the engine's module reads."""
+        """Start the engine; `folder` takes its configuration, `options` are those that its module reads."""
         self.engine = Engine(name, socket_path(folder), secrets.token_urlsafe(32), str(model))
         path = folder / "engine-config.json"
         given = {"socket": str(self.engine.socket), "key": self.engine.key, **options}
@@ -61,7 +61,9 @@ class EngineProcess:
         with self.client() as client:
             while not self._answers(client):
                 if self.exit_code is not None:
-                    raise EngineFailed(f"The {self.engine.name} engine ended at its start with exit code {self.exit_code}.")
+                    raise EngineFailed(
+                        f"The {self.engine.name} engine ended at its start with exit code {self.exit_code}."
+                    )
                 check()
                 time.sleep(PROBE_INTERVAL)
 

@@ -56,7 +56,7 @@ class Serving:
         self._tell(phase="stopping", detail=None)
 
     def _choose(self) -> tuple[EngineName, dict[str, Any]]:
-        threads = {"threads": self._wanted.cpus}
+        threads = {"threads": self._wanted.threads}
         if self._wanted.engine != "transformers":
             try:
                 return "llama.cpp", self._prepare() | threads
@@ -155,8 +155,8 @@ class Serving:
                     return
                 why = f"The {name} engine ended with exit code {process.exit_code}."
             except EngineFailed as error:
-                why = complaint(log, start) if log.exists() else None
-                why = f"{error.detail} {why or ''}".strip()
+                told = complaint(log, start) if log.exists() else None
+                why = f"{error.detail} {told or ''}".strip()
             finally:
                 self._folder.engine.unlink(missing_ok=True)
                 process.stop()

@@ -30,7 +30,7 @@ class DeploymentCreate(Schema):
     ttl_seconds: int | None = Field(
         3600, ge=10, le=30 * 86_400, description="Stops after so long without a request; null: never."
     )
-    cpus: int = Field(1, ge=1, le=256, description="CPUs that the engine takes.")
+    threads: int = Field(1, ge=1, le=256, description="Threads that the engine computes with.")
 
 
 class ServeSpec(Schema):

@@ -53,7 +53,10 @@ class NotReady(Unavailable):
 
 
 def deploy(context: Context, model_id: str, wanted: schemas.DeploymentCreate) -> schemas.Deployment:
-    """Serve a version, or a model's newest version; one that is served in this very way already is returned."""
+    """Serve a version, or a model's newest version; one that is served in this very way already is returned.
+
+    It takes no CPU of the queue: it is idle most of the time, and must not keep runs waiting.
+    """
     version = _version(context, model_id)
     spec = schemas.ServeSpec(
         version_id=version.id,
@@ -62,10 +65,10 @@ def deploy(context: Context, model_id: str, wanted: schemas.DeploymentCreate) ->
         weights_sha256=version.weights_sha256,
         deploy=wanted,
     ).model_dump(mode="json")
-    for job in _live(context):
-        if job.spec == spec and not job.cancel_requested:
-            return record(context, jobs.record(job))
-    job = jobs.submit(context, KIND, f"Serve {spec['model_name']}", spec, cpus=wanted.cpus)
+    for known in _live(context):
+        if known.spec == spec and not known.cancel_requested:
+            return record(context, jobs.record(known))
+    job = jobs.submit(context, KIND, f"Serve {spec['model_name']}", spec, cpus=0)
     link(context.session, Ref(kind="model_version", id=version.id), Ref(kind="job", id=job.id), "served")
     return record(context, job)
 
@@ -114,7 +117,10 @@ def served(context: Context, model: str) -> schemas.Deployment:
             return found
     name, _, alias = model.rpartition("@")
     for found in live:
-        if name == found.model.rpartition("@")[0] and alias in registry.version(context.session, found.version_id).aliases:
+        if (
+            name == found.model.rpartition("@")[0]
+            and alias in registry.version(context.session, found.version_id).aliases
+        ):
             return found
     raise NotDeployed(f"No deployment answers for the model “{model[:128]}”; deploy it, or ask for one that is served.")
 

@@ -64,13 +64,13 @@ def application(folder: Path, key: str) -> FastAPI:
         generation_state=state,
     )
 
-    @app.middleware("http")
     async def check_key(request: Request, call_next: Any) -> Any:
         given = request.headers.get("Authorization", "").encode()
         if request.url.path != "/health" and not hmac.compare_digest(given, f"Bearer {key}".encode()):
             return JSONResponse({"error": "The key is wrong."}, status_code=401)
         return await call_next(request)
 
+    app.middleware("http")(check_key)
     return app
 
 

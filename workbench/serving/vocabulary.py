@@ -70,7 +70,7 @@ class Vocabulary:
 
 
 def read_vocabulary(folder: Path, size: int, template: str | None) -> Vocabulary:
-    """Read a model folder's tokenizer for a model of `size` embeddings; raises `NotConvertible` naming what is in the way.
+    """Read a folder's tokenizer for `size` embeddings; raises `NotConvertible` naming what is in the way.
 
     `template` is the chat template's text.
     """
@@ -87,7 +87,9 @@ def read_vocabulary(folder: Path, size: int, template: str | None) -> Vocabulary
     types = [int(TokenType.UNUSED)] * size
     for token, number in ids.items():
         if number >= size:
-            raise NotConvertible(f"Its tokenizer knows the token id {number}, and the model has only {size} embeddings.")
+            raise NotConvertible(
+                f"Its tokenizer knows the token id {number}, and the model has only {size} embeddings."
+            )
         tokens[number] = token
         types[number] = int(_type(added.get(token)))
     special = {name: _content(config.get(f"{name}_token")) for name in ("bos", "eos", "unk", "pad")}
@@ -115,7 +117,9 @@ def _check_byte_level(tokenizer: Mapping[str, Any]) -> None:
     steps = list(_steps(tokenizer.get("pre_tokenizer")))
     levels = [step for step in steps if step["type"] == "ByteLevel"]
     if not levels:
-        raise NotConvertible("Its tokenizer has no byte-level pre-tokenizer, and llama.cpp would split texts otherwise.")
+        raise NotConvertible(
+            "Its tokenizer has no byte-level pre-tokenizer, and llama.cpp would split texts otherwise."
+        )
     if any(step.get("add_prefix_space") for step in levels):
         raise NotConvertible("Its tokenizer puts a space before every text, which llama.cpp does not.")
     normalizers = [step["type"] for step in _steps(tokenizer.get("normalizer"))]
