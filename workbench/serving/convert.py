@@ -68,8 +68,8 @@ def convert(
 ) -> dict[str, int]:
     """Write a model folder to `target` and return how many tensors have each type.
 
-    The file appears whole or not at all. `pre` is llama.cpp's name of the tokenizer's pre-tokenizer. `progress` is told the bytes written and in all.
-    Raises `NotConvertible`.
+    The file appears whole or not at all. `pre` is llama.cpp's name of the tokenizer's pre-tokenizer. `progress` is told
+    the bytes written and in all. Raises `NotConvertible`.
     """
     config = json.loads((folder / "config.json").read_bytes())
     shape = shape_of(config)
@@ -82,8 +82,11 @@ def convert(
     writer.add_quantization_version(2)
     shape.write(writer)
     vocabulary_of(folder, shape).write(writer, pre)
-    _write(writer, planned, progress)
-    partial.replace(target)
+    try:
+        _write(writer, planned, progress)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
     return dict(Counter(tensor.kind.name for tensor in planned))
 
 
@@ -201,16 +204,18 @@ def _kind(name: str, shape: tuple[int, ...], wanted: GGMLQuantizationType) -> GG
 def _write(writer: GGUFWriter, planned: list[Planned], progress: Callable[[int, int], None]) -> None:
     for tensor in planned:
         writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), tensor.size_bytes, tensor.kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    total, done = sum(tensor.size_bytes for tensor in planned), 0
-    for tensor in planned:
-        content = np.ascontiguousarray(tensor.load(), dtype=np.float32)
-        writer.write_tensor_data(quants.quantize(content, tensor.kind))
-        done += tensor.size_bytes
-        progress(done, total)
-    writer.close()
+    try:
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        total, done = sum(tensor.size_bytes for tensor in planned), 0
+        for tensor in planned:
+            content = np.ascontiguousarray(tensor.load(), dtype=np.float32)
+            writer.write_tensor_data(quants.quantize(content, tensor.kind))
+            done += tensor.size_bytes
+            progress(done, total)
+    finally:
+        writer.close()
 
 
 def read(entry: TensorEntry) -> Array:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,11 @@ async def stream(
         raise TooBusy(f"More than {MAX_WAITING} answers of this deployment are waited for; try again shortly.")
     _waiting[engine.socket] = _waiting.get(engine.socket, 0) + 1
     try:
-        async for piece in _pieces(engine, folder, path, body):
-            yield piece
-            if piece.finish is not None:
-                return
+        async with aclosing(_pieces(engine, folder, path, body)) as pieces:
+            async for piece in pieces:
+                yield piece
+                if piece.finish is not None:
+                    return
         raise EngineFailed("The engine ended in mid-answer; what it had said is kept. It is started again by itself.")
     finally:
         _waiting[engine.socket] -= 1
@@ -54,7 +55,7 @@ async def stream(
             del _waiting[engine.socket]
 
 
-async def _pieces(engine: Engine, folder: ServeFolder, path: str, body: dict[str, Any]) -> AsyncIterator[Piece]:
+async def _pieces(engine: Engine, folder: ServeFolder, path: str, body: dict[str, Any]) -> AsyncGenerator[Piece, None]:
     timeout = aiohttp.ClientTimeout(total=DEADLINE, sock_connect=CONNECT_TIMEOUT)
     connector = aiohttp.UnixConnector(path=str(engine.socket))
     headers = {"Authorization": f"Bearer {engine.key}"}
@@ -65,8 +66,9 @@ async def _pieces(engine: Engine, folder: ServeFolder, path: str, body: dict[str
         ):
             if response.status != 200:
                 raise EngineFailed(f"The engine refused: {_reason(await response.text())}")
-            async for event in _events(response, folder):
-                yield engine.piece(event)
+            async with aclosing(_events(response, folder)) as events:
+                async for event in events:
+                    yield engine.piece(event)
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         if isinstance(error, asyncio.TimeoutError):
             raise EngineFailed("The engine took longer for this answer than is allowed.") from error
@@ -75,7 +77,7 @@ async def _pieces(engine: Engine, folder: ServeFolder, path: str, body: dict[str
         ) from error
 
 
-async def _events(response: aiohttp.ClientResponse, folder: ServeFolder) -> AsyncIterator[dict[str, Any]]:
+async def _events(response: aiohttp.ClientResponse, folder: ServeFolder) -> AsyncGenerator[dict[str, Any], None]:
     touched = 0.0
     async for line in response.content:
         if time.monotonic() - touched > TOUCH_INTERVAL:

@@ -77,6 +77,8 @@ class EngineProcess:
         self.engine.socket.unlink(missing_ok=True)
 
     def _answers(self, client: httpx.Client) -> bool:
+        if not self.engine.socket.exists():
+            return False
         with suppress(httpx.TransportError):
             return client.get("/health", timeout=5.0).status_code == httpx.codes.OK
         return False

@@ -68,7 +68,7 @@ class Shape:
     def experts(self) -> int:
         """Number of routed experts; 0 for a dense model."""
         names = ("n_routed_experts", "num_local_experts", "num_experts")
-        return next((int(self.config[name]) for name in names if self.config.get(name)), 0)
+        return next((int(found) for name in names if (found := self.config.get(name))), 0)
 
     @property
     def context_length(self) -> int:
