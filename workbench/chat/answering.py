@@ -172,11 +172,10 @@ async def said(request: Request, answer: Answer) -> AsyncGenerator[str, None]:
     pieces = gateway.stream(request.engine, request.folder, request.prompt, request.sampling)
     async with aclosing(pieces) as coming:
         async for piece in coming:
-            text, over = stops.take(piece.text)
-            answer.tokens += piece.tokens
-            if piece.finish is not None:
-                text += "" if over else stops.rest()
-                answer.tokens = piece.completion_tokens if piece.completion_tokens is not None else answer.tokens
+            text, over = stops.take(piece.text + _torn(request.engine, piece, answer.tokens))
+            answer.tokens = piece.tokens if piece.tokens is not None else answer.tokens
+            if piece.finish is not None and not over:
+                text += stops.rest()
             answer.add(text)
             if over or piece.finish is not None:
                 answer.finish = _finish(piece, over)
@@ -258,6 +257,16 @@ def _end(context: StreamContext, message_id: str, request: Request, answer: Answ
 def _in_session(context: StreamContext, work: Callable[[Context], T]) -> T:
     with context.database.read() as session:
         return work(Context(session, context.user, context.settings))
+
+
+def _torn(engine: Engine, piece: Piece, told: int) -> str:
+    """Return what stands for a character that the end of the answer has torn.
+
+    llama.cpp holds the first bytes of a character back, and says nothing of them at the end.
+    """
+    if engine.name != "llama.cpp" or piece.finish is None or piece.tokens is None:
+        return ""
+    return "\ufffd" if piece.tokens - piece.ended_by_token > told else ""
 
 
 def _finish(piece: Piece, over: bool) -> Finish:

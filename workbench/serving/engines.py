@@ -61,11 +61,11 @@ class Piece:
     """Some more of an answer."""
 
     text: str
-    #: Tokens of the answer that this piece brought; 0 where the engine tells only the sum.
-    tokens: int = 0
+    #: Tokens of the answer so far; None where the engine does not say it.
+    tokens: int | None = None
     finish: Finish | None = None
-    #: Of the whole answer, with the last piece.
-    completion_tokens: int | None = None
+    #: Whether the answer's last token is one that ends it, and has no text.
+    ended_by_token: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,6 @@ def _ask_llama_cpp(engine: Engine, prompt: Prompt, sampling: Sampling) -> tuple[
     return "/completion", {
         "prompt": prompt.ids,
         "stream": True,
-        "return_tokens": True,
         "cache_prompt": True,
         "n_predict": sampling.max_tokens,
         "temperature": sampling.temperature,
@@ -127,11 +126,11 @@ def _ask_llama_cpp(engine: Engine, prompt: Prompt, sampling: Sampling) -> tuple[
 
 
 def _read_llama_cpp(event: Mapping[str, Any]) -> Piece:
-    tokens = len(event.get("tokens") or ())
+    text, tokens = event.get("content", ""), event.get("tokens_predicted")
     if not event.get("stop"):
-        return Piece(event.get("content", ""), tokens)
-    finish: Finish = "length" if event.get("stop_type") == "limit" else "stop"
-    return Piece(event.get("content", ""), tokens, finish, int(event["tokens_predicted"]))
+        return Piece(text, tokens)
+    kind = event.get("stop_type")
+    return Piece(text, tokens, "length" if kind == "limit" else "stop", kind == "eos")
 
 
 def _ask_transformers(engine: Engine, prompt: Prompt, sampling: Sampling) -> tuple[str, dict[str, Any]]:
@@ -159,7 +158,7 @@ def _read_transformers(event: Mapping[str, Any]) -> Piece:
     finish = choice.get("finish_reason")
     if finish is None:
         return Piece(text)
-    return Piece(text, 0, "length" if finish == "length" else "stop", usage["completion_tokens"] if usage else None)
+    return Piece(text, usage["completion_tokens"] if usage else None, "length" if finish == "length" else "stop")
 
 
 _REQUESTS: dict[EngineName, Callable[[Engine, Prompt, Sampling], tuple[str, dict[str, Any]]]] = {

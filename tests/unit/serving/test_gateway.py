@@ -56,13 +56,14 @@ def test_an_answer_comes_piece_by_piece_for_the_very_tokens(tmp_path: Path) -> N
         assert request.headers["Authorization"] == "Bearer key"
         asked.append(await request.json())
         done = {"content": "", "stop": True, "stop_type": "eos", "tokens_predicted": 3}
-        return await events(request, {"content": "a", "tokens": [5]}, {"content": "bc", "tokens": [6, 7]}, done)
+        first, second = {"content": "a", "tokens_predicted": 1}, {"content": "bc", "tokens_predicted": 2}
+        return await events(request, first, second, done)
 
     async def run() -> list[Piece]:
         async with engine(tmp_path, serve) as found:
             return await said(found)
 
-    assert asyncio.run(run()) == [Piece("a", 1), Piece("bc", 2), Piece("", 0, "stop", 3)]
+    assert asyncio.run(run()) == [Piece("a", 1), Piece("bc", 2), Piece("", 3, "stop", True)]
     assert (asked[0]["prompt"], asked[0]["temperature"], asked[0]["top_k"]) == ([1, 2, 3], 0.0, 1)
 
 
@@ -78,7 +79,7 @@ def test_the_transformers_engine_is_asked_in_its_own_way(tmp_path: Path) -> None
         async with engine(tmp_path, serve, "transformers") as found:
             return await said(found)
 
-    assert asyncio.run(run()) == [Piece("ab"), Piece("", 0, "length", 2)]
+    assert asyncio.run(run()) == [Piece("ab"), Piece("", 2, "length")]
     assert json.loads(asked[0]["generation_config"])["do_sample"] is False
     assert asked[0]["messages"] == [{"role": "user", "content": "Hi"}]
 
