@@ -26,6 +26,17 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class Target:
+    """The engine that shall answer, and what it shall answer to."""
+
+    deployment: Deployment
+    engine: Engine
+    folder: ServeFolder
+    settings: schemas.ChatSettings
+    messages: Sequence[Message]
+
+
+@dataclass(frozen=True)
 class Request:
     """All that is needed to ask an engine."""
 
@@ -86,7 +97,8 @@ async def complete(
     context: StreamContext, body: openai.CompletionRequest
 ) -> openai.Completion | AsyncIterator[openai.Chunk | str]:
     """Answer a request of OpenAI's protocol, whole or as a stream; keeps nothing."""
-    request = await asyncio.to_thread(_in_session, context, lambda session: prepare_whole(session, body))
+    target = await asyncio.to_thread(_in_session, context, lambda session: target_of_completion(session, body))
+    request = await _request(target, whole=True)
     identity, created = new_id("chatcmpl"), openai.now()
     if body.stream:
         wants_usage = body.stream_options is not None and body.stream_options.include_usage
@@ -121,11 +133,17 @@ async def reply(
     context: StreamContext, conversation_id: str, wanted: schemas.MessageCreate
 ) -> AsyncIterator[schemas.StartedEvent | schemas.DeltaEvent | schemas.EndedEvent]:
     """Keep what was said, stream the answer, and keep it however it ends."""
-    beginning = asyncio.ensure_future(asyncio.to_thread(_begin, context, conversation_id, wanted))
+
+    def find(session: Context) -> Target:
+        messages = service.path(session, conversation_id, wanted)
+        return target_of(session, wanted.model, messages, wanted.settings)
+
+    request = await _request(await asyncio.to_thread(_in_session, context, find), whole=False)
+    beginning = asyncio.ensure_future(asyncio.to_thread(_begin, context, conversation_id, wanted, request))
     try:
-        request, started, journal = await asyncio.shield(beginning)
+        started, journal = await asyncio.shield(beginning)
     except asyncio.CancelledError:
-        request, started, journal = await beginning  # the thread goes on: what it began is ended
+        started, journal = await beginning  # the thread goes on: what it began is ended
         await asyncio.to_thread(_end, context, started.answer.id, request, Answer())
         journal.end()
         raise
@@ -185,57 +203,42 @@ async def said(request: Request, answer: Answer) -> AsyncGenerator[str, None]:
                 return
 
 
-def prepare_whole(context: Context, body: openai.CompletionRequest) -> Request:
-    """Find engine and prompt of a request; nothing is left out of its messages."""
-    deployment = serving.served(context, body.model)
-    settings = service.settings_in_force(context, deployment, body.settings())
+def target_of_completion(context: Context, body: openai.CompletionRequest) -> Target:
+    """Find the engine for a request of OpenAI's protocol."""
     messages: list[Message] = [message.plain() for message in body.messages]
-    if settings.system is not None and messages[0]["role"] != "system":
-        messages = [{"role": "system", "content": settings.system}, *messages]
-    template = prompt.template_of(serving.model_folder(context, deployment.version_id))
-    length = _context_length(deployment)
-    made = prompt.whole(template, messages, length)
-    return _request(context, deployment, made, settings, 0)
+    return target_of(context, body.model, messages, body.settings())
 
 
-def prepare_fitting(context: Context, model: str, messages: Sequence[Message], wanted: schemas.ChatSettings) -> Request:
-    """Find engine and prompt of a conversation; its oldest turns are left out where it is too long."""
+def target_of(context: Context, model: str, messages: Sequence[Message], wanted: schemas.ChatSettings) -> Target:
+    """Find the engine for a conversation, with the settings in force."""
     deployment = serving.served(context, model)
     settings = service.settings_in_force(context, deployment, wanted)
-    told = [{"role": "system", "content": settings.system}] if settings.system else []
-    if messages and messages[0]["role"] == "system":
-        told = []
-    template = prompt.template_of(serving.model_folder(context, deployment.version_id))
-    fitted = prompt.fit(template, [*told, *messages], _context_length(deployment), settings.max_tokens)
-    return _request(context, deployment, fitted.prompt, settings, fitted.left_out)
+    if settings.system and messages[0]["role"] != "system":
+        messages = [{"role": "system", "content": settings.system}, *messages]
+    return Target(deployment, *serving.engine(context, deployment), settings, messages)
 
 
-def _request(
-    context: Context, deployment: Deployment, made: Prompt, settings: schemas.ChatSettings, left_out: int
-) -> Request:
-    engine, folder = serving.engine(context, deployment)
-    chosen = prompt.sampling(settings, _context_length(deployment) - len(made.ids))
-    engine.request(made, chosen)  # what the engine cannot do is refused before anything is kept
-    return Request(deployment, engine, folder, made, chosen, settings, left_out)
-
-
-def _context_length(deployment: Deployment) -> int:
-    return deployment.context_length or deployment.spec.context_length
+async def _request(target: Target, *, whole: bool) -> Request:
+    """Render the prompt; what its engine cannot do is refused before anything is kept."""
+    length = target.deployment.context_length or target.deployment.spec.context_length
+    limit = target.settings.max_tokens
+    fitted = await gateway.render(target.engine, target.messages, length, max_tokens=limit, whole=whole)
+    chosen = prompt.sampling(target.settings, length - len(fitted.prompt.ids))
+    target.engine.request(fitted.prompt, chosen)
+    return Request(
+        target.deployment, target.engine, target.folder, fitted.prompt, chosen, target.settings, fitted.left_out
+    )
 
 
 def _begin(
-    context: StreamContext, conversation_id: str, wanted: schemas.MessageCreate
-) -> tuple[Request, schemas.StartedEvent, Journal]:
-    with context.database.read() as session:
-        reading = Context(session, context.user, context.settings)
-        messages = service.path(reading, conversation_id, wanted)
-        request = prepare_fitting(reading, wanted.model, messages, wanted.settings)
+    context: StreamContext, conversation_id: str, wanted: schemas.MessageCreate, request: Request
+) -> tuple[schemas.StartedEvent, Journal]:
     with context.database.write() as session:
         writing = Context(session, context.user, context.settings)
         started = service.begin(writing, conversation_id, wanted, request.deployment, request.settings)
         journal = Journal(context.settings.home, started.answer.id)
         journal.begin()  # before the commit: a row without a writer is one whose server has ended
-    return request, started, journal
+    return started, journal
 
 
 def _end(context: StreamContext, message_id: str, request: Request, answer: Answer) -> schemas.Message | None:

@@ -8,7 +8,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,13 +70,15 @@ class Piece:
 
 @dataclass(frozen=True)
 class Engine:
-    """A running engine: its socket and the key that opens it."""
+    """A running engine with its renderer: their sockets, and the keys that open them."""
 
     name: EngineName
     socket: Path
     key: str
     #: Folder of the model, as the transformers engine knows it.
     model: str
+    renderer: Path
+    renderer_key: str
 
     @classmethod
     def read(cls, path: Path) -> Engine | None:
@@ -85,11 +87,13 @@ class Engine:
             known = json.loads(path.read_bytes())
         except FileNotFoundError:
             return None
-        return cls(known["name"], Path(known["socket"]), known["key"], known["model"])
+        names = ("name", "socket", "key", "model", "renderer", "renderer_key")
+        name, socket, key, model, renderer, renderer_key = (known[each] for each in names)
+        return cls(name, Path(socket), key, model, Path(renderer), renderer_key)
 
     def record(self) -> dict[str, str]:
         """Return what `read` reads."""
-        return {"name": self.name, "socket": str(self.socket), "key": self.key, "model": self.model}
+        return {name: str(value) for name, value in asdict(self).items()}
 
     def request(self, prompt: Prompt, sampling: Sampling) -> tuple[str, dict[str, Any]]:
         """Return path and body of a streamed request; raises `UnsupportedByEngine`."""

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from workbench.core.errors import Unavailable
-from workbench.serving.engines import Engine, EngineFailed, Piece, Prompt, Sampling
+from workbench.core.errors import Invalid, Problem, Unavailable
+from workbench.serving.engines import Engine, EngineFailed, Message, Piece, Prompt, Sampling
 from workbench.serving.files import ServeFolder
+from workbench.serving.rendering import Fitted
 
 MAX_WAITING = 256  # answers of one engine that are made or waited for
 DEADLINE = 3600.0  # seconds that one answer may take
 TOUCH_INTERVAL = 1.0  # seconds between two notes that a deployment is in use
 CONNECT_TIMEOUT = 5.0  # seconds
+RENDER_TIMEOUT = 60.0  # seconds; renderings of one deployment wait for each other
 
 _waiting: dict[Path, int] = {}
 
@@ -28,6 +30,40 @@ class TooBusy(Unavailable):
     """Too many answers are waited for."""
 
     code = "serving.too_busy"
+
+
+class NotRendered(Invalid):
+    """The conversation cannot be put to this model."""
+
+    def __init__(self, detail: str, code: str) -> None:
+        super().__init__(detail)
+        self._code = code
+
+    def problem(self) -> Problem:
+        """Tell the renderer's own code."""
+        told = super().problem()
+        return told.model_copy(update={"code": self._code, "type": f"urn:workbench:problem:{self._code}"})
+
+
+async def render(
+    engine: Engine, messages: Sequence[Message], context_length: int, *, max_tokens: int | None, whole: bool
+) -> Fitted:
+    """Render a conversation beside its engine; raises `NotRendered` with the reason, or `EngineFailed`."""
+    asked = {"messages": list(messages), "context_length": context_length, "max_tokens": max_tokens, "whole": whole}
+    timeout = aiohttp.ClientTimeout(total=RENDER_TIMEOUT, sock_connect=CONNECT_TIMEOUT)
+    connector = aiohttp.UnixConnector(path=str(engine.renderer))
+    headers = {"Authorization": f"Bearer {engine.renderer_key}"}
+    try:
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session,
+            session.post("http://renderer/render", json=asked) as response,
+        ):
+            answer = await response.json()
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise EngineFailed("The prompt could not be rendered, as the engine is down or busy; try again.") from error
+    if response.status != 200:
+        raise NotRendered(str(answer["detail"]), str(answer["code"]))
+    return Fitted(Prompt(tuple(answer["messages"]), answer["ids"]), answer["left_out"])
 
 
 async def stream(

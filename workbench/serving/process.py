@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import subprocess
 import sys
@@ -15,31 +14,28 @@ from typing import IO, Any
 import httpx
 
 from workbench.jobs.files import write_json
-from workbench.serving.engines import Engine, EngineFailed, socket_path
+from workbench.serving.engines import EngineFailed, socket_path
 from workbench.serving.schemas import EngineName
 
 MODULES: dict[EngineName, str] = {
     "llama.cpp": "workbench.serving.llama_cpp",
     "transformers": "workbench.serving.transformers_app",
 }
+RENDERER = "workbench.serving.renderer"
 PROBE_INTERVAL = 0.05  # seconds
 STOP_TIMEOUT = 10.0  # seconds an engine gets to end by itself
 
 
-class EngineProcess:
-    """One engine: started at once, ready when `wait` returns."""
+class SocketProcess:
+    """A process that answers on a socket of its own: started at once, ready when `wait` returns."""
 
-    def __init__(self, name: EngineName, folder: Path, model: Path, options: dict[str, Any], log: IO[bytes]) -> None:
-        """Start the engine; `folder` takes its configuration, `options` are those that its module reads."""
-        self.engine = Engine(name, socket_path(folder), secrets.token_urlsafe(32), str(model))
-        path = folder / "engine-config.json"
-        given = {"socket": str(self.engine.socket), "key": self.engine.key, **options}
-        write_json(path, given, mode=0o600)
+    def __init__(self, module: str, socket: Path, config: Path, options: dict[str, Any], log: IO[bytes]) -> None:
+        """Start `module`; `config` is the file that takes its options, its socket and the key that opens it."""
+        self.socket, self.key = socket, secrets.token_urlsafe(32)
+        self._name = module.rpartition(".")[2]
+        write_json(config, {"socket": str(socket), "key": self.key, **options}, mode=0o600)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", MODULES[name], str(path)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
+            [sys.executable, "-m", module, str(config)], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
         )
 
     @property
@@ -50,9 +46,9 @@ class EngineProcess:
     def client(self) -> httpx.Client:
         """Return a client that speaks to this engine."""
         return httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(self.engine.socket)),
+            transport=httpx.HTTPTransport(uds=str(self.socket)),
             base_url="http://engine",
-            headers={"Authorization": f"Bearer {self.engine.key}"},
+            headers={"Authorization": f"Bearer {self.key}"},
             timeout=120.0,
         )
 
@@ -61,9 +57,7 @@ class EngineProcess:
         with self.client() as client:
             while not self._answers(client):
                 if self.exit_code is not None:
-                    raise EngineFailed(
-                        f"The {self.engine.name} engine ended at its start with exit code {self.exit_code}."
-                    )
+                    raise EngineFailed(f"The process {self._name} ended at its start with exit code {self.exit_code}.")
                 check()
                 time.sleep(PROBE_INTERVAL)
 
@@ -74,14 +68,32 @@ class EngineProcess:
             self._process.wait(STOP_TIMEOUT)
         self._process.kill()
         self._process.wait()
-        self.engine.socket.unlink(missing_ok=True)
+        self.socket.unlink(missing_ok=True)
 
     def _answers(self, client: httpx.Client) -> bool:
-        if not self.engine.socket.exists():
+        if not self.socket.exists():
             return False
         with suppress(httpx.TransportError):
             return client.get("/health", timeout=5.0).status_code == httpx.codes.OK
         return False
+
+
+class EngineProcess(SocketProcess):
+    """One engine."""
+
+    def __init__(self, name: EngineName, folder: Path, model: Path, options: dict[str, Any], log: IO[bytes]) -> None:
+        """Start the engine; `folder` takes its configuration, `options` are those that its module reads."""
+        super().__init__(MODULES[name], socket_path(folder), folder / "engine-config.json", options, log)
+        self.name, self.model = name, model
+
+
+class RendererProcess(SocketProcess):
+    """What renders an engine's prompts."""
+
+    def __init__(self, folder: Path, model: Path, log: IO[bytes]) -> None:
+        """Start it for the template and tokenizer of the model's folder."""
+        socket = socket_path(folder / "renderer")
+        super().__init__(RENDERER, socket, folder / "renderer-config.json", {"folder": str(model)}, log)
 
 
 def complaint(log: Path, start: int) -> str | None:
@@ -91,9 +103,3 @@ def complaint(log: Path, start: int) -> str | None:
         lines = file.read().decode("utf8", errors="replace").splitlines()
     told = [line.partition(" E ")[2].strip() or line.strip() for line in lines if " E " in line or "Error" in line]
     return told[-1][:300] if told else None
-
-
-def parse_events(lines: list[str]) -> list[dict[str, Any]]:
-    """Return the JSON documents of an event stream's lines."""
-    data = [line.removeprefix("data:").strip() for line in lines if line.startswith("data:")]
-    return [json.loads(text) for text in data if text and text != "[DONE]"]

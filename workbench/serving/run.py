@@ -18,9 +18,9 @@ from workbench.inference.weights import weights_sha256
 from workbench.jobs.attempt import Attempt, StopRequest, run_worker
 from workbench.jobs.files import write_json
 from workbench.serving.convert import CONVERTER, convert, stored_type
-from workbench.serving.engines import EngineFailed
+from workbench.serving.engines import Engine, EngineFailed
 from workbench.serving.files import ServeFolder
-from workbench.serving.process import EngineProcess, complaint
+from workbench.serving.process import EngineProcess, RendererProcess, SocketProcess, complaint
 from workbench.serving.schemas import Certificate, EngineName, Progress, ServeSpec
 from workbench.serving.shapes import shape_of
 from workbench.serving.vocabulary import NotConvertible
@@ -147,19 +147,22 @@ class Serving:
         while True:
             self._tell(phase="restarting" if deaths else "starting", fraction=None, detail=None)
             begun, start = time.monotonic(), log.stat().st_size if log.exists() else 0
+            renderer = RendererProcess(self._attempt.folder, self._model, sys.stdout.buffer)
             process = EngineProcess(name, self._attempt.folder, self._model, options, sys.stdout.buffer)
             try:
+                renderer.wait(self._stop.check)
                 process.wait(self._stop.check)
-                self._ready(process)
-                if self._watch(process):
+                self._ready(process, renderer)
+                if self._watch(process, renderer):
                     return
-                why = f"The {name} engine ended with exit code {process.exit_code}."
+                why = f"The {name} engine or its renderer ended ({process.exit_code}, {renderer.exit_code})."
             except EngineFailed as error:
                 told = complaint(log, start) if log.exists() else None
                 why = f"{error.detail} {told or ''}".strip()
             finally:
                 self._folder.engine.unlink(missing_ok=True)
                 process.stop()
+                renderer.stop()
             deaths = 1 if time.monotonic() - begun > STEADY else deaths + 1
             if deaths > len(BACK_OFF):
                 raise EngineFailed(f"{why} It was started {deaths} times in a row, and is given up.")
@@ -167,15 +170,16 @@ class Serving:
             self._tell(phase="restarting", detail=why, restarts=self._progress.restarts + 1, ready_at=None)
             self._pause(BACK_OFF[deaths - 1])
 
-    def _ready(self, process: EngineProcess) -> None:
-        write_json(self._folder.engine, process.engine.record(), mode=0o600)
+    def _ready(self, process: EngineProcess, renderer: RendererProcess) -> None:
+        engine = Engine(process.name, process.socket, process.key, str(process.model), renderer.socket, renderer.key)
+        write_json(self._folder.engine, engine.record(), mode=0o600)
         self._folder.used.touch()
         self._tell(phase="ready", detail=None, ready_at=utcnow())
-        logger.info("Ready on %s.", process.engine.name)
+        logger.info("Ready on %s.", process.name)
 
-    def _watch(self, process: EngineProcess) -> bool:
-        """Wait for the engine's death (False) or the end of the time to live (True)."""
-        while process.exit_code is None:
+    def _watch(self, *processes: SocketProcess) -> bool:
+        """Wait for the death of any of them (False) or the end of the time to live (True)."""
+        while all(process.exit_code is None for process in processes):
             self._stop.check()
             if self._idle():
                 return True

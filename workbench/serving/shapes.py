@@ -68,15 +68,16 @@ class Shape:
     def experts(self) -> int:
         """Number of routed experts; 0 for a dense model."""
         names = ("n_routed_experts", "num_local_experts", "num_experts")
-        return next((int(found) for name in names if (found := self.config.get(name))), 0)
+        return max(int(self.config.get(name) or 0) for name in names)
 
     @property
     def context_length(self) -> int:
         """Tokens that it can see; a sliding window that llama.cpp does not have limits it."""
         longest = int(self.config["max_position_embeddings"])
         window = self.config.get("sliding_window") if self.family in ("qwen2", "qwen3", "mistral") else None
-        uses = window and self.config.get("use_sliding_window", self.family == "mistral")
-        return min(longest, int(window)) if uses else longest
+        if not window or not self.config.get("use_sliding_window", self.family == "mistral"):
+            return longest
+        return min(longest, int(window))
 
     def skips(self, name: str) -> bool:
         """Tell whether a tensor has no place in the file."""

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from workbench.chat import prompt
 from workbench.chat.answering import StopStrings
 from workbench.chat.openai import CompletionRequest
-from workbench.chat.prompt import ContextExceeded
 from workbench.chat.schemas import ChatSettings
 from workbench.inference.template import ChatTemplate
+from workbench.serving import rendering
+from workbench.serving.rendering import ContextExceeded
 from workbench.testing import make_model
 
 
@@ -36,13 +37,13 @@ def turns(count: int) -> list[dict[str, str]]:
 
 
 def test_a_conversation_that_fits_is_asked_whole(template: ChatTemplate) -> None:
-    fitted = prompt.fit(template, turns(3), 512, 64)
+    fitted = rendering.fit(template, turns(3), 512, 64)
     assert fitted.left_out == 0
     assert fitted.prompt.ids == template.prompt_ids(turns(3))
 
 
 def test_the_oldest_turns_are_left_out_in_whole_turns(template: ChatTemplate) -> None:
-    fitted = prompt.fit(template, turns(30), 256, 64)
+    fitted = rendering.fit(template, turns(30), 256, 64)
     kept = fitted.prompt.messages
     assert fitted.left_out > 0
     assert len(fitted.prompt.ids) <= 256 - 64
@@ -55,9 +56,9 @@ def test_the_oldest_turns_are_left_out_in_whole_turns(template: ChatTemplate) ->
 
 def test_a_message_that_is_too_long_by_itself_is_refused(template: ChatTemplate) -> None:
     with pytest.raises(ContextExceeded, match="context_length"):
-        prompt.fit(template, [{"role": "user", "content": "long " * 500}], 256, 64)
+        rendering.fit(template, [{"role": "user", "content": "long " * 500}], 256, 64)
     with pytest.raises(ContextExceeded):
-        prompt.whole(template, [{"role": "user", "content": "long " * 500}], 256)
+        rendering.whole(template, [{"role": "user", "content": "long " * 500}], 256)
 
 
 @given(some.text("abc", max_size=40), some.lists(some.text("abc", min_size=1, max_size=4), max_size=4), some.data())

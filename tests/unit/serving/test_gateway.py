@@ -32,7 +32,7 @@ async def engine(folder: Path, serve: Serve, name: Any = "llama.cpp") -> AsyncIt
     files = ServeFolder(folder)
     files.used.touch()
     try:
-        yield Engine(name, path, "key", "/model"), files
+        yield Engine(name, path, "key", "/model", path, "key"), files
     finally:
         await runner.cleanup()
 
@@ -87,7 +87,7 @@ def test_the_transformers_engine_is_asked_in_its_own_way(tmp_path: Path) -> None
 def test_what_an_engine_cannot_do_is_refused_by_name(tmp_path: Path) -> None:
     wanted = Sampling(1.0, 1.0, 0, 0.0, 8, 1.0, 0.5, 0.0, None)
     with pytest.raises(UnsupportedByEngine, match="presence_penalty"):
-        Engine("transformers", tmp_path, "key", "model").request(PROMPT, wanted)
+        Engine("transformers", tmp_path, "key", "model", tmp_path, "key").request(PROMPT, wanted)
 
 
 @pytest.mark.parametrize("ending", ["breaks off", "dies", "refuses", "says an error"])
@@ -114,7 +114,7 @@ def test_an_engine_that_fails_is_told_in_a_sentence(ending: str, tmp_path: Path)
 
 
 def test_no_engine_at_all_is_told_in_a_sentence(tmp_path: Path) -> None:
-    missing = Engine("llama.cpp", tmp_path / "none.sock", "key", "model")
+    missing = Engine("llama.cpp", tmp_path / "none.sock", "key", "model", tmp_path / "none.sock", "key")
     with pytest.raises(EngineFailed):
         asyncio.run(said((missing, ServeFolder(tmp_path))))
 
