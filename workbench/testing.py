@@ -219,10 +219,8 @@ def _config(family: Family, hidden_size: int, tokenizer: Tokenizer, overrides: d
 
 
 def _family_shape(family: Family, hidden_size: int) -> dict[str, Any]:
-    if family == "qwen3":
+    if family in ("qwen3", "gemma"):
         return {"head_dim": hidden_size // 4}
-    if family == "gemma":
-        return {"head_dim": hidden_size // 4, "tie_word_embeddings": True}
     if family == "mistral":
         return {"sliding_window": None}
     if family == "deepseek_v3":

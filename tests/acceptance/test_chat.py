@@ -103,7 +103,10 @@ def test_a_model_is_deployed_talked_to_and_found_again_as_it_was_left(
         deployable = page.locator("[aria-label='Model to deploy']")
         deployable.select_option(label="tiny@1")  # another model in the same thread
         page.click("text=Deploy >> nth=-1")
-        expect(page.locator(".wb-chat-state")).to_contain_text("ready", timeout=90_000)
+        page.wait_for_function(
+            """() => document.querySelector(".wb-chat-bar select").selectedOptions[0]?.text === "tiny@1"
+                && document.querySelector(".wb-chat-state").innerText.startsWith("ready")"""
+        )
         say(page, "And you?")
         expect(page.locator(".wb-chat-assistant")).to_have_count(2)
         answered(page)

@@ -35,7 +35,7 @@ SERVED: list[tuple[str, Family, dict[str, Any], str]] = [
     ("qwen3", "qwen3", {}, "llama.cpp"),
     ("llama", "llama", {}, "llama.cpp"),
     ("mistral", "mistral", {}, "llama.cpp"),
-    ("gemma", "gemma", {}, "llama.cpp"),
+    ("gemma", "gemma", {"tie_word_embeddings": True}, "llama.cpp"),
     ("deepseek_v3", "deepseek_v3", {"q_lora_rank": 32}, "llama.cpp"),
     ("deepseek_lite", "deepseek_v3", {}, "transformers"),
 ]

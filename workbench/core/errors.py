@@ -162,6 +162,4 @@ def invalid_input(error: ValidationError, place: str) -> Invalid:
 def _field_problem(entry: Any) -> FieldProblem:
     pointer = "".join(f"/{part}" for part in entry["loc"])
     message = str(entry["msg"]).removeprefix("Value error, ").rstrip(".")
-    if entry["type"] == "extra_forbidden":
-        message = "this field is not known here"
     return FieldProblem(pointer=pointer, message=message)

@@ -35,7 +35,7 @@ SHAPES: list[tuple[Family, dict[str, Any]]] = [
         },
     ),
     ("mistral", {}),
-    ("gemma", {}),
+    ("gemma", {"tie_word_embeddings": True}),
     ("deepseek_v3", {"q_lora_rank": 32}),
 ]
 REFUSED: list[tuple[Family, dict[str, Any], str]] = [
@@ -87,7 +87,7 @@ def test_the_gate_catches_queries_that_are_not_permuted(
 
 def test_the_gate_catches_norms_without_their_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shapes, "plus_one", shapes.unchanged)
-    _must_fail("gemma", {}, tmp_path)
+    _must_fail("gemma", {"tie_word_embeddings": True}, tmp_path)
 
 
 def test_the_gate_catches_a_wrong_gating(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,27 @@ const copy = async (text, button, done) => {
   setTimeout(() => { button.textContent = before; }, 1500);
 };
 
+// The kernel has made the markup safe. It is read in a document that loads and runs nothing, and what is on this list is
+// made anew: no tag or attribute that could load or run comes through, whatever the kernel sends.
+const TAGS = new Set("P BR HR H1 H2 H3 H4 H5 H6 EM STRONG S DEL BLOCKQUOTE UL OL LI TABLE THEAD TBODY TR TH TD PRE CODE SPAN A".split(" "));
+const LINK = /^(https?:|mailto:)/i;
+const remade = (node) => {
+  if (node.nodeType === Node.TEXT_NODE) return [document.createTextNode(node.nodeValue)];
+  if (node.nodeType !== Node.ELEMENT_NODE) return [];
+  const children = [...node.childNodes].flatMap(remade);
+  if (!TAGS.has(node.tagName)) return children;
+  const fresh = make(node.tagName.toLowerCase(), {}, ...children);
+  const name = node.getAttribute("class") ?? "";
+  if (/^(wb-code-|language-)[\w+#.\- ]*$/.test(name)) fresh.setAttribute("class", name);
+  if (node.tagName === "A" && LINK.test(node.getAttribute("href") ?? "")) {
+    fresh.setAttribute("href", node.getAttribute("href"));
+    fresh.setAttribute("rel", "noopener noreferrer");
+    fresh.setAttribute("target", "_blank");
+  }
+  return [fresh];
+};
+const safeNodes = (html) => [...new DOMParser().parseFromString(html, "text/html").body.childNodes].flatMap(remade);
+
 const render = ({ model, el }) => {
   const words = model.get("words");
   const send = (type, given = {}) => model.send({ type, ...given });
@@ -125,7 +146,6 @@ const render = ({ model, el }) => {
       const copying = button(words.copy, () => copy(block.querySelector("code")?.textContent ?? block.textContent, copying, words.copied), { class: "wb-chat-copy" });
       block.before(copying);
     }
-    for (const link of body.querySelectorAll("a")) link.target = "_blank";
     for (const table of body.querySelectorAll("table")) {
       const frame = make("div", { class: "wb-chat-table" });
       table.replaceWith(frame);
@@ -133,7 +153,7 @@ const render = ({ model, el }) => {
     }
   };
   const fillBody = (body, message) => {
-    body.innerHTML = message.html; // made safe by the kernel: no tag or attribute is left that could load or run
+    body.replaceChildren(...safeNodes(message.html));
     dress(body);
   };
   const editing = (message, article) => {
