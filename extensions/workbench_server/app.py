@@ -162,6 +162,7 @@ class DocumentHandler(RouteHandler):
 
 class _Document:
     permission = None
+    errors = "problem"
 
 
 DOCUMENT: Any = _Document()

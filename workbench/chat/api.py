@@ -32,7 +32,7 @@ def models(context: Context) -> ChatModels:
 
 @routes.change_settings.handler
 def change_settings(context: Context, body: SettingsUpdate) -> ChatModel:
-    """Change one's settings of a model: temperature, maximum length, top-p …"""
+    """Change one's settings of a model: temperature, maximum length, top-p and others."""
     return service.change_settings(context, body)
 
 
