@@ -102,6 +102,22 @@ def running_lab(home: Path, command: list[str] | None = None, **variables: str) 
         lab.process.wait(timeout=30)
 
 
+@contextmanager
+def running_dashboards(home: Path) -> Iterator[tuple[str, str]]:
+    """Run a dashboards process beside a home's server for the length of a block: its URL and token."""
+    command = [sys.executable, "-m", "workbench", "dashboards", "--no-browser", "--port", "0", "--home", str(home)]
+    with (home / "dashboards.log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=os.environ)
+    assert process.stdout is not None
+    try:
+        where = json.loads(process.stdout.readline())
+        yield where["url"], where["token"]
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        process.stdout.close()
+
+
 def stop_home(home: Path, **variables: str) -> None:
     """Run `workbench stop` for a home."""
     command = [sys.executable, "-m", "workbench", "stop", "--home", str(home)]

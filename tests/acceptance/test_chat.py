@@ -11,12 +11,17 @@ from browser import COMMAND, open_notebook, opened, run_all
 from endless import make_endless_model
 from payloads import PAYLOADS, RUN
 from playwright.sync_api import Page, expect
-from servers import Lab, running_lab, until
+from servers import Lab, running_dashboards, running_lab, until
 
+from workbench.chat import service
 from workbench.chat.client import Deployment
-from workbench.chat.schemas import DeltaEvent
+from workbench.chat.schemas import ConversationCreate, DeltaEvent, GivenMessage
+from workbench.core.context import Context
+from workbench.core.database import Database
 from workbench.core.http import ServerUnreachable
+from workbench.core.settings import Settings
 from workbench.testing import make_model
+from workbench_server.dashboards import REVIEWER
 
 pytestmark = [pytest.mark.slow]
 COMPOSER = ".wb-chat-main > textarea"
@@ -155,6 +160,36 @@ def test_a_hundred_hostile_texts_run_nothing(lab: Lab) -> None:
         handlers = "[...document.querySelectorAll('.wb-chat-body *')].flatMap((node) => node.getAttributeNames())"
         names = set(page.evaluate(handlers)) - {"type"}
         assert not [name for name in names if name.startswith(("on", "style", "src", "data-"))], names
+
+
+@pytest.mark.browser
+def test_a_reviewer_talks_under_voila_and_hostile_texts_run_nothing(lab: Lab, slow: Deployment, tmp_path: Path) -> None:
+    lab.wb.chats.configure(slow.id, max_tokens=6)
+    said = [GivenMessage(role="assistant", content=text) for text in PAYLOADS]
+    database = Database(f"sqlite:///{lab.home / 'workbench.db'}")
+    with database.write() as session:  # as the reviewer, whose token only the dashboard's kernel has
+        context = Context(session, REVIEWER, Settings(home=lab.home))
+        service.create(context, ConversationCreate(title="Hostile", messages=said))
+    database.close()
+    with running_dashboards(lab.home) as (url, token), opened(url, viewport={"width": 390, "height": 1500}) as page:
+        page.goto(f"{url}?token={token}")
+        page.goto(f"{url}voila/render/chat.ipynb?theme=dark")
+        expect(page.locator(".wb-chat-message")).to_have_count(len(said), timeout=60_000)
+        page.wait_for_timeout(1000)  # what was loaded by now would have run
+        assert page.evaluate("window.__run") is None
+        assert page.locator("[aria-label='Model to deploy']:visible").count() == 0
+        page.click(".wb-chat-side summary")  # folded on a phone
+        page.click("text=New conversation")
+        page.select_option(".wb-chat-bar select >> nth=0", slow.id)
+        expect(page.locator(".wb-chat-state")).to_contain_text("ready")
+        page.click(".wb-chat-parameters summary")
+        page.fill("[name=max_tokens]", "6")
+        page.press("[name=max_tokens]", "Tab")
+        say(page, "Hello")
+        expect(page.locator(".wb-chat-assistant .wb-chat-foot")).to_contain_text("tokens/s", timeout=60_000)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.screenshot(path=tmp_path / "voila.png")
+    assert "Hello" not in [each.title for each in lab.wb.chats.list()]  # the reviewer's own
 
 
 def test_a_server_that_is_killed_in_mid_answer_has_all_that_it_told(lab: Lab, slow: Deployment) -> None:

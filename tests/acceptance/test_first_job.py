@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from browser import RUN_PATIENCE, drop, open_notebook, opened, run_all
 from playwright.sync_api import Page
-from servers import Lab, running_lab
+from servers import Lab, running_dashboards, running_lab
 
 from workbench.testing import demo_rows
 
@@ -36,15 +33,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def dashboards(lab: Lab) -> Iterator[tuple[str, str]]:
     """A dashboards process beside the server: its URL and token."""
-    command = [sys.executable, "-m", "workbench", "dashboards", "--no-browser", "--port", "0", "--home", str(lab.home)]
-    with (lab.home / "dashboards.log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=os.environ)
-    assert process.stdout is not None
-    where = json.loads(process.stdout.readline())
-    yield where["url"], where["token"]
-    process.terminate()
-    process.wait(timeout=30)
-    process.stdout.close()
+    with running_dashboards(lab.home) as where:
+        yield where
 
 
 def sharegpt() -> str:
