@@ -24,6 +24,7 @@ from workbench.testing import make_model
 from workbench_server.dashboards import REVIEWER
 
 pytestmark = [pytest.mark.slow]
+expect.set_options(timeout=60_000)  # milliseconds; only a broken test waits so long
 COMPOSER = ".wb-chat-main > textarea"
 LIVE = ".wb-chat-live"
 SEND, STOP = ".wb-chat-tools button.wb-main", ".wb-chat-tools button:nth-of-type(2)"
@@ -93,7 +94,7 @@ def test_a_model_is_deployed_talked_to_and_found_again_as_it_was_left(
         expect(page.locator(".wb-chat-field .wb-chat-trouble:visible")).to_have_count(0)
         page.fill("[name=max_tokens]", "6")
         page.press("[name=max_tokens]", "Tab")
-        until(lambda: lab.wb.chats.models()[0].settings.max_tokens == 6, 10)
+        until(lambda: lab.wb.chats.models()[0].settings.max_tokens == 6, 30)
 
         page.click(".wb-chat-assistant >> text=Regenerate")
         expect(page.locator(".wb-chat-assistant .wb-chat-foot")).to_contain_text("2/2")
@@ -174,7 +175,7 @@ def test_a_reviewer_talks_under_voila_and_hostile_texts_run_nothing(lab: Lab, sl
     with running_dashboards(lab.home) as (url, token), opened(url, viewport={"width": 390, "height": 1500}) as page:
         page.goto(f"{url}?token={token}")
         page.goto(f"{url}voila/render/chat.ipynb?theme=dark")
-        expect(page.locator(".wb-chat-message")).to_have_count(len(said), timeout=60_000)
+        expect(page.locator(".wb-chat-message")).to_have_count(len(said))
         page.wait_for_timeout(1000)  # what was loaded by now would have run
         assert page.evaluate("window.__run") is None
         assert page.locator("[aria-label='Model to deploy']:visible").count() == 0
@@ -186,7 +187,7 @@ def test_a_reviewer_talks_under_voila_and_hostile_texts_run_nothing(lab: Lab, sl
         page.fill("[name=max_tokens]", "6")
         page.press("[name=max_tokens]", "Tab")
         say(page, "Hello")
-        expect(page.locator(".wb-chat-assistant .wb-chat-foot")).to_contain_text("tokens/s", timeout=60_000)
+        expect(page.locator(".wb-chat-assistant .wb-chat-foot")).to_contain_text("tokens/s")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         page.screenshot(path=tmp_path / "voila.png")
     assert "Hello" not in [each.title for each in lab.wb.chats.list()]  # the reviewer's own

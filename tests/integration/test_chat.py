@@ -309,12 +309,12 @@ def test_a_reader_who_goes_away_ends_the_work_and_keeps_the_part(lab: Lab, slow:
             break
     stream.close()  # type: ignore[attr-defined]
     kept = until(
-        lambda: next((one for one in chat.conversation().messages if one.finish_reason == "cancelled"), None), 10
+        lambda: next((one for one in chat.conversation().messages if one.finish_reason == "cancelled"), None), 30
     )
     assert kept.content.startswith(told)
     begun = time.monotonic()
     assert chat.say("Short", max_tokens=2).reply
-    assert time.monotonic() - begun < 20  # the slot was free
+    assert time.monotonic() - begun < 40  # the slot was free
 
 
 @pytest.mark.slow
