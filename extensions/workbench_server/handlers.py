@@ -225,7 +225,7 @@ class EventsHandler(RouteHandler):
         try:
             await asyncio.wait_for(self.flush(), STALL_TIMEOUT)
         except TimeoutError:
-            logger.info("A client of %s does not read; it is dropped.", self.request.path)
+            logger.warning("A client of %s does not read; it is dropped.", self.request.path)
             self.request.connection.stream.close()  # type: ignore[union-attr]
             raise asyncio.CancelledError from None
 
