@@ -139,10 +139,6 @@ class ChatPanel(ipywidgets.VBox):  # type: ignore[misc]
             self._fresh({})
         self._list()
 
-    def _rename(self, message: dict[str, Any]) -> None:
-        self._chats.rename(str(message["id"]), str(message["title"]))
-        self._list()
-
     def _find(self, message: dict[str, Any]) -> None:
         self._search = str(message["text"])[:200]
         self._list()

@@ -8,7 +8,6 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -99,7 +98,9 @@ class Serving:
         argv = [sys.executable, "-m", "workbench.serving.gate", str(self._model), str(work)]
         gate = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
         while gate.poll() is None:
-            self._check_stop(gate.kill)
+            if self._stop.made:
+                gate.kill()
+            self._stop.check()
             time.sleep(LOOK_INTERVAL)
         found = work / "certificate.json"
         if not found.is_file():
@@ -136,7 +137,7 @@ class Serving:
         return file, json.loads(types.read_bytes())
 
     def _written(self, done: int, total: int) -> None:
-        self._check_stop()
+        self._stop.check()
         if time.monotonic() - self._told_at > LOOK_INTERVAL:
             self._tell(fraction=done / total)
 
@@ -195,11 +196,6 @@ class Serving:
         while time.monotonic() < deadline:
             self._stop.check()
             time.sleep(LOOK_INTERVAL)
-
-    def _check_stop(self, before: Callable[[], None] = lambda: None) -> None:
-        if self._stop.made:
-            before()
-        self._stop.check()
 
     def _tell(self, **changes: Any) -> None:
         self._progress = self._progress.model_copy(update=changes)

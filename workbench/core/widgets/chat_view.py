@@ -28,7 +28,7 @@ class ChatView(Element):
     #: What the browser may ask for.
     ACTIONS: ClassVar[frozenset[str]] = frozenset(
         {
-            *("say", "stop", "again", "edit", "turn", "open", "fresh", "remove", "find", "rename"),
+            *("say", "stop", "again", "edit", "turn", "open", "fresh", "remove", "find"),
             *("use", "deploy", "end", "configure", "export"),
         }
     )
