@@ -1,4 +1,4 @@
-"""A model that is slow enough to be watched, and never ends an answer by itself."""
+"""A model that never ends an answer by itself; as it comes, slow enough to be watched."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from safetensors.numpy import load_file, save_file
 from workbench.testing import make_model
 
 
-def make_endless_model(folder: Path) -> Path:
+def make_endless_model(
+    folder: Path, hidden_size: int = 768, num_hidden_layers: int = 10, max_position_embeddings: int = 4096
+) -> Path:
     """Make a Llama shape whose special tokens are never the likeliest: their logits are 0, and the greatest above."""
-    make_model(folder, "llama", hidden_size=768, num_hidden_layers=10, max_position_embeddings=4096)
+    shape = {"hidden_size": hidden_size, "num_hidden_layers": num_hidden_layers}
+    make_model(folder, "llama", **shape, max_position_embeddings=max_position_embeddings)
     path = folder / "model.safetensors"
     weights = load_file(path)
     weights["lm_head.weight"][:3] = 0

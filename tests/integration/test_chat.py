@@ -6,13 +6,16 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import statistics
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import openai
@@ -318,6 +321,28 @@ def test_a_reader_who_goes_away_ends_the_work_and_keeps_the_part(lab: Lab, slow:
 
 
 @pytest.mark.slow
+def test_a_client_that_does_not_read_is_dropped(lab: Lab, tmp_path: Path) -> None:
+    # more bytes than the sockets' buffers take: the answer of a small model with a long context
+    folder = make_endless_model(tmp_path / "long", hidden_size=32, num_hidden_layers=1, max_position_embeddings=65536)
+    deployment = lab.wb.deploy(str(folder), context_length=65536).wait()
+    asked = {"model": deployment.id, "messages": [{"role": "user", "content": "go"}], "stream": True}
+    body = json.dumps(asked | {"max_tokens": 65000, "temperature": 0}).encode()
+    where = urlsplit(lab.url)
+    head = f"POST /api/chat/completions HTTP/1.1\r\nHost: {where.netloc}\r\nAuthorization: Bearer {lab.token}\r\n"
+    with socket.socket() as lazy:
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        lazy.connect((where.hostname, where.port))
+        lazy.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        warning = "A client of /api/chat/completions does not read; it is dropped."
+        until(lambda: warning in (lab.home / "test-server.log").read_text(), 150, "the drop")
+        assert deployment.chat("And you?", max_tokens=3).answer is not None, "others are answered meanwhile"
+        deployment.stop()
+        lazy.settimeout(30)
+        with suppress(ConnectionResetError):
+            while lazy.recv(1 << 16):
+                pass  # what the buffers held; then the connection is at its end
+
+
 def test_fifty_at_once_are_all_answered(lab: Lab, tiny: Served) -> None:
     def plain() -> float:
         begun = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from workbench.core.widgets.heading import Heading
 from workbench.serving.client import Deployments
 
 REFRESH_INTERVAL = 2.0  # seconds between two looks at the deployments
+LOOKS_PER_OFFER = 8  # looks at the deployments between two at the models that could be deployed
 DRAW_INTERVAL = 0.08  # seconds between two drawings of an answer that comes
 FIELDS = ("temperature", "max_tokens", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop", "system")
 #: Fields whose plain name is the text of a button or a speaker.
@@ -75,22 +77,28 @@ class ChatPanel(ipywidgets.VBox):  # type: ignore[misc]
         found = list(self._chats.models())
         self._known = {model.deployment.id: model for model in found}
         self.view.models = [self._model(model) for model in found]
-        self.view.deployable = [list(pair) for pair in self._versions()]
         if self.view.model not in self._known:
             self.view.model = found[0].deployment.id if found else ""
             self._show_settings()
 
     def _begin(self) -> None:
         self.refresh()
+        self._offer()
         self._show_settings()
         self._list()
         if self.view.conversations:
             self._open({"id": self.view.conversations[0]["id"]})
 
+    def _offer(self) -> None:
+        self.view.deployable = [list(pair) for pair in self._versions()]
+
     def _keep_fresh(self) -> None:
+        looks = itertools.count(1)
         while not self._closed.wait(REFRESH_INTERVAL):
             try:
                 self.refresh()
+                if next(looks) % LOOKS_PER_OFFER == 0:
+                    self._offer()
                 self.heading.note = ""
             except WorkbenchError as error:
                 self.heading.note = self.heading.explained(error)
