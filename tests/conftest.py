@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from workbench.accounts.service import owner
+from workbench.accounts.people import owner
 from workbench.core.context import Context
 from workbench.core.database import Database
 from workbench.core.ids import new_id

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from workbench.accounts.service import owner
+from workbench.accounts.people import owner
 from workbench.core.context import Context, Principal
 from workbench.core.database import Database
 from workbench.core.errors import Forbidden, RemoteError, WorkbenchError

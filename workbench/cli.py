@@ -124,6 +124,66 @@ def batch(
         batches.run(notebook, [pair(text) for text in parameters or []], output, wait=wait, as_json=as_json)
 
 
+admin_app = typer.Typer(no_args_is_help=True, help="Accounts, without a server: for who owns the home.")
+audit_app = typer.Typer(no_args_is_help=True, help="The audit log.")
+app.add_typer(admin_app, name="admin")
+app.add_typer(audit_app, name="audit")
+
+EmailArgument = Annotated[str, typer.Argument(help="The person's mail address.")]
+RoleOption = Annotated[str, typer.Option(help="reviewer, researcher, maintainer or admin.")]
+
+
+@admin_app.command()
+def create(
+    email: EmailArgument,
+    home: HomeOption = None,
+    role: RoleOption = "admin",
+    name: Annotated[str | None, typer.Option(help="How others see them; without it, the address's first part.")] = None,
+    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read it from standard input.")] = False,
+) -> None:
+    """Make an account, whose address counts as verified."""
+    from workbench import administration
+
+    administration.create(settings_for(home), email, role, name, password_stdin)
+
+
+@admin_app.command()
+def invite(email: EmailArgument = "", home: HomeOption = None, role: RoleOption = "researcher") -> None:
+    """Print the link of an invitation, for one address when it is given."""
+    from workbench import administration
+
+    administration.invite(settings_for(home), email, role)
+
+
+@admin_app.command("role")
+def change_role(
+    email: EmailArgument, role: Annotated[str, typer.Argument(help="The new role.")], home: HomeOption = None
+) -> None:
+    """Change an account's role."""
+    from workbench import administration
+
+    administration.change_role(settings_for(home), email, role)
+
+
+@admin_app.command("rotate-keys")
+def rotate_keys(home: HomeOption = None) -> None:
+    """Sign access tokens with a new key; those of the last key hold until they expire."""
+    from workbench import administration
+
+    administration.rotate_keys(settings_for(home))
+
+
+@audit_app.command("verify")
+def verify_audit(
+    home: HomeOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Follow the audit log's chain of hashes; the exit status is 0 only when it holds."""
+    from workbench import administration
+
+    administration.verify_audit(settings_for(home), as_json)
+
+
 def joined(arguments: Sequence[str]) -> list[str]:
     """Join the two words behind each `-p`, as papermill takes them, into one: typer lists take one word each."""
     words, found = iter(arguments), list[str]()

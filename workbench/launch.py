@@ -59,7 +59,7 @@ def lab(settings: Settings, port: int, browser: bool) -> None:
 
 
 def dashboards(settings: Settings, port: int, browser: bool) -> None:
-    """Replace this process by Voilà, which prints one JSON line with its URL and token when it is ready."""
+    """Replace this process by Voilà, which prints one JSON line with its URL and a ticket when it is ready."""
     require_server(settings.home)
     if browser:
         threading.Thread(target=_open_dashboards, args=(settings.home,), daemon=True).start()
@@ -161,4 +161,4 @@ def _announce(home: Path) -> None:
 def _open_dashboards(home: Path) -> None:
     while (known := next((one for one in live_servers(home, DASHBOARDS) if one["pid"] == os.getpid()), None)) is None:
         time.sleep(POLL_INTERVAL)
-    webbrowser.open(f"{known['url']}?token={known['token']}")
+    webbrowser.open(f"{known['url']}?ticket={known['ticket']}")

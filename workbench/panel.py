@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 from pydantic import ValidationError
 
+from workbench.accounts.panel import PagePanel
 from workbench.chat.panel import ChatPanel
 from workbench.core.errors import NotFound, WorkbenchError, invalid_input
 from workbench.core.texts import Language, preferred_language, text
@@ -48,6 +49,8 @@ def panel(wb: Workbench, name: str) -> ipywidgets.DOMWidget:
         "comparisons": lambda: ComparisonsPanel(wb.http, can_write=wb.may("jobs:write")),
         "models": lambda: ModelsPanel(wb.models, rows=_trained_rows(wb), can_write=wb.may("models:write")),
         "chat": lambda: _chat(wb),
+        "account": lambda: PagePanel(wb.http, "account"),
+        "admin": lambda: PagePanel(wb.http, "admin"),
     }
     if name not in panels:
         raise UnknownPanel(f"There is no panel “{name}”; choose one of {', '.join(panels)}.")

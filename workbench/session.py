@@ -16,14 +16,16 @@ from workbench.accounts.schemas import Me
 from workbench.chat.client import Chats, Deployment
 from workbench.core.errors import Conflict, Unauthenticated, invalid_input
 from workbench.core.http import HTTP
-from workbench.core.schemas import Health
+from workbench.core.schemas import Health, Sharing
+from workbench.datasets import routes as datasets_routes
 from workbench.datasets.client import Dataset, Datasets, Split
 from workbench.evaluation import routes as evaluation_routes
 from workbench.evaluation.client import Evaluation
 from workbench.evaluation.schemas import EvaluationSpec
 from workbench.jobs import routes as jobs_routes
-from workbench.jobs.client import Jobs
+from workbench.jobs.client import JobHandle, Jobs
 from workbench.jobs.schemas import Job
+from workbench.registry import routes as registry_routes
 from workbench.registry.client import Models, ModelVersion
 from workbench.serving import routes as serving_routes
 from workbench.serving.client import Deployments
@@ -158,6 +160,23 @@ class Workbench:
             self.http, self.http.call(serving_routes.deploy, body=body, idempotency_key=key, model_id=version.id).id
         )
 
+    def share(self, thing: Dataset | ModelVersion | JobHandle, audience: str = "everyone") -> None:
+        """Let everyone, a team (by its id) or nobody else (`private`) see a dataset, a model or a job.
+
+        A run is shared with the model that it made and the comparison that followed it.
+        """
+        body = Sharing(audience=audience)
+        if isinstance(thing, Dataset):
+            self.http.call(datasets_routes.share, body=body, dataset_id=thing.id)
+        elif isinstance(thing, ModelVersion):
+            self.http.call(registry_routes.share, body=body, model_id=thing.record.model_id)
+        else:
+            made = self.http.call(jobs_routes.share, body=body, job_id=thing.id).outcome or {}
+            if isinstance(thing, Run) and "model_version_id" in made:
+                self.share(thing.model, audience)
+            if "evaluation_job_id" in made:
+                self.http.call(jobs_routes.share, body=body, job_id=str(made["evaluation_job_id"]))
+
     def health(self) -> Health:
         """Return the server's state."""
         return self.http.call(jobs_routes.health)
@@ -172,7 +191,7 @@ class Workbench:
         return permission in self.me.permissions
 
     def panel(self, name: str = "main") -> DOMWidget:
-        """Show a panel: the whole main job, or one of data, train, runs, comparisons, models and chat."""
+        """Show a panel: the whole main job, or data, train, runs, comparisons, models, chat, account or admin."""
         from workbench.panel import panel
 
         return panel(self, name)

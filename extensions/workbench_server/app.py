@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import logging
 import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from jupyter_server.serverapp import ServerApp
 from traitlets import Bool, Unicode
 
 import workbench
+from workbench.accounts import mail, signing
 from workbench.accounts import service as accounts
 from workbench.chat import answering
 from workbench.core.bus import EventBus
@@ -28,6 +30,7 @@ from workbench.core.settings import Settings
 from workbench.jobs.files import live_servers, write_json
 from workbench.jobs.processes import identity
 from workbench_server import openapi
+from workbench_server.doors import PAGES
 from workbench_server.handlers import DownloadHandler, EventsHandler, PlainHandler, RouteHandler, Server, UploadHandler
 from workbench_server.identity import WorkbenchAuthorizer, WorkbenchIdentityProvider
 from workbench_server.keeper import AgentKeeper
@@ -38,6 +41,9 @@ from workbench_server.sockets import SocketHandler
 UNSAFE_EXTENSIONS = ("voila.server_extension", "jupyter_scheduler")
 HANDLERS = {"plain": PlainHandler, "download": DownloadHandler, "upload": UploadHandler}
 HANDLERS |= {"socket": SocketHandler, "events": EventsHandler}
+MAIL_INTERVAL = 1.0  # seconds between two looks into the outbox
+
+logger = logging.getLogger(__name__)
 
 
 class BoundaryMissing(RuntimeError):
@@ -86,9 +92,11 @@ class WorkbenchServer(ExtensionApp):
         check_boundary(serverapp)
         self.database = Database(self.workbench_settings.resolved_database_url())
         self.database.upgrade()
-        serverapp.identity_provider.database = serverapp.kernel_manager.database = self.database  # type: ignore[attr-defined]
+        serverapp.kernel_manager.database = self.database  # type: ignore[attr-defined]
+        signing.keys(self.workbench_settings)  # made now, not in the middle of the first login
         self.bus = EventBus(self.database)
         self.server = Server(self.database, self.workbench_settings, self.bus, ThreadPoolExecutor(POOL_SIZE))
+        serverapp.identity_provider.server = self.server  # type: ignore[attr-defined]
 
     def initialize_handlers(self) -> None:
         """Mount every declared route, and the pages that describe them."""
@@ -97,6 +105,8 @@ class WorkbenchServer(ExtensionApp):
             by_path[route.pattern()][route.method] = route
         self.handlers += handlers(by_path, self.server)
         spec = openapi.document(ROUTES, workbench.__version__, self.settings["base_url"])
+        for path, page in PAGES:
+            self.handlers.append((f"/{path}", page))
         for path, content_type, content in (
             ("openapi.json", "application/json", json.dumps(spec)),
             ("docs", "text/html; charset=utf-8", openapi.page(spec)),
@@ -107,25 +117,34 @@ class WorkbenchServer(ExtensionApp):
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         if not hasattr(self, "server"):
             return  # it was refused at load
-        serverapp.kernel_manager.server_url = local_url(serverapp)  # type: ignore[attr-defined]
+        serverapp.kernel_manager.server_url = self.server.local_url = local_url(serverapp)  # type: ignore[attr-defined]
         self.bus.start(asyncio.get_running_loop())
         await asyncio.to_thread(self._take_home)
         where = {"url": local_url(serverapp), "token": serverapp.identity_provider.token}
         where |= {"version": workbench.__version__}
         write_json(self._server_file, identity(os.getpid()) | where, mode=0o600)
+        self.tasks = [asyncio.create_task(self._send_mail())]
         if self.workbench_settings.agent == "embedded":
-            self.keeping = asyncio.create_task(AgentKeeper(self.workbench_settings).keep())
+            self.tasks.append(asyncio.create_task(AgentKeeper(self.workbench_settings).keep()))
 
     async def stop_extension(self) -> None:
         """Stop watching; the agent and its jobs go on."""
         if not hasattr(self, "server"):
             return
-        if hasattr(self, "keeping"):
-            self.keeping.cancel()
+        for task in getattr(self, "tasks", ()):
+            task.cancel()
         self.bus.close()
         self.server.threads.shutdown(wait=False, cancel_futures=True)
         self._server_file.unlink(missing_ok=True)
         self.database.close()
+
+    async def _send_mail(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(mail.deliver, self.database, self.workbench_settings)
+            except Exception:
+                logger.exception("The outbox cannot be read; trying again")
+            await asyncio.sleep(MAIL_INTERVAL)
 
     @property
     def _server_file(self) -> Path:

@@ -1,20 +1,27 @@
-"""Voilà as a process of its own: publishes the dashboards of a home to reviewers, who can read and nothing else.
+"""Voilà as a process of its own: publishes the dashboards of a home to people who may look and nothing else.
 
-`python -m workbench_server.dashboards --home DIR --port N` prints one JSON line with its URL and token when ready.
+`python -m workbench_server.dashboards --home DIR --port N` prints one JSON line when ready: its URL, and a ticket that
+lets the owner's browser in once, as `?ticket=…`. Everyone else comes by the main server, which knows the accounts.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
+import re
 import secrets
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote, urlsplit
 
 import nbformat
 from jupyter_server import CallContext
 from jupyter_server.auth import User
+from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.auth.identity import PasswordIdentityProvider
 from jupyter_server.base.handlers import JupyterHandler
 from tornado import web
@@ -26,19 +33,22 @@ from voila.tornado.contentshandler import VoilaContentsHandler
 from voila.tornado.treehandler import TornadoVoilaTreeHandler
 
 from workbench import launch
+from workbench.accounts import logins, once, people
 from workbench.accounts import service as accounts
-from workbench.accounts.roles import ROLES
+from workbench.accounts.roles import LIMITS
 from workbench.core.context import Principal
 from workbench.core.database import Database
 from workbench.core.settings import Settings
 from workbench.core.texts import Language, text
 from workbench.jobs.files import live_servers, write_json
 from workbench.jobs.processes import identity
-from workbench_server.identity import user_of
-from workbench_server.kernels import WorkbenchKernelManager
+from workbench_server.identity import COOKIE_DAYS, user_of
+from workbench_server.kernels import WorkbenchKernelManager, visitor
 from workbench_server.language import accepted_language
 
-REVIEWER = Principal("reviewer", "Reviewer", ROLES["reviewer"])
+#: The addresses of kernels: their channels, and their end.
+KERNEL_PATH = re.compile(r"/(?:api/kernels|voila/api/shutdown|voila/query|voila/execution)/([^/]+)")
+FIRST_VISIT = timedelta(minutes=30)  # in which the URL that is printed at the start lets the owner in
 #: The only JupyterLab extensions that a page of widgets needs.
 LAB_EXTENSIONS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8", "anywidget"]
 CULL_INTERVAL = 15  # seconds between two looks for kernels that nobody watches
@@ -52,31 +62,78 @@ POLICY = (
 
 
 class DashboardIdentityProvider(PasswordIdentityProvider):
-    """Everyone who has the dashboards' token is the reviewer; nobody else gets in."""
+    """Takes the main server's one-time tickets, then a cookie of this process; whoever comes in may look and chat."""
+
+    #: Set before the first request.
+    database: Database
+    kernels: DashboardKernelManager
+
+    async def get_user(self, handler: web.RequestHandler) -> User | None:
+        """Return the visitor; the kernels of others are not there."""
+        known = getattr(handler, "_jupyter_current_user", None)
+        if known is not None:
+            return cast(User, known)
+        visitor = await self._by_ticket(handler) or await self._by_cookie(handler)
+        named = KERNEL_PATH.search(handler.request.path)
+        if visitor is not None and named is not None and self.kernels.owners.get(named[1]) != visitor.id:
+            raise web.HTTPError(404)
+        return user_of(visitor)
+
+    def get_handlers(self) -> list[tuple[str, object]]:
+        """Log in where the accounts are."""
+        return [(r"/login", SignInHandler), (r"/logout", SignInHandler)]
 
     @property
     def auth_enabled(self) -> bool:
         """Authentication is always on."""
         return True
 
-    def generate_anonymous_user(self, handler: web.RequestHandler) -> User:
-        """Return the reviewer: called for whoever brought the token."""
-        return user_of(REVIEWER)
+    async def _by_ticket(self, handler: web.RequestHandler) -> Principal | None:
+        ticket = handler.get_query_argument("ticket", "") if handler.request.method == "GET" else ""
+        found = await asyncio.to_thread(self._consume, ticket) if ticket else None
+        if found is None:
+            return None
+        visitor, login_id = found
+        content = json.dumps({"visitor": visitor.id, "login": login_id})
+        secure = handler.request.protocol == "https"
+        name = self.get_cookie_name(handler)
+        handler.set_signed_cookie(name, content, expires_days=None, httponly=True, samesite="Strict", secure=secure)
+        return visitor
 
-    def user_to_cookie(self, user: User) -> str:
-        """Serialize the reviewer."""
-        return json.dumps({"username": user.username})
+    async def _by_cookie(self, handler: web.RequestHandler) -> Principal | None:
+        value = handler.get_signed_cookie(self.get_cookie_name(handler), max_age_days=COOKIE_DAYS)
+        if value is None:
+            return None
+        content = json.loads(value)
+        return await asyncio.to_thread(self._visitor, content["visitor"], content["login"])
 
-    def user_from_cookie(self, cookie_value: str) -> User | None:
-        """Return the reviewer for a cookie that this process signed."""
-        return user_of(REVIEWER) if json.loads(cookie_value).get("username") == REVIEWER.id else None
+    def _consume(self, ticket: str) -> tuple[Principal, str | None] | None:
+        with self.database.write() as session:
+            used = once.consume(session, "dashboard", ticket)
+        if used is None:
+            return None
+        visitor = self._visitor(used.user_id, used.data["login"])
+        return (visitor, used.data["login"]) if visitor is not None else None
+
+    def _visitor(self, user_id: str, login_id: str | None) -> Principal | None:
+        """Return who visits, with what a viewer may; None once the account or the login on the server has ended."""
+        with self.database.read() as session:
+            person = people.person(session, user_id)
+            if person is None or (login_id is not None and not logins.is_live(session, login_id)):
+                return None
+            return replace(person, permissions=person.permissions & LIMITS["viewer"])
 
 
 class DashboardKernelManager(WorkbenchKernelManager):
-    """Starts kernels that may read the workbench."""
+    """Starts kernels that may read the workbench as their visitor, and remembers whose each is."""
 
-    role = "reviewer"
+    limit = "viewer"
     holder = "dashboard"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        #: The visitor's id by the kernel's.
+        self.owners: dict[str, str] = {}
 
     @property
     def _app(self) -> Dashboards:
@@ -91,6 +148,41 @@ class DashboardKernelManager(WorkbenchKernelManager):
         """Return what the visitor's browser asks for."""
         handler = CallContext.get(CallContext.JUPYTER_HANDLER)
         return accepted_language(handler.request.headers.get("Accept-Language", "") if handler is not None else "")
+
+    async def _async_start_kernel(self, *, kernel_id: str | None = None, **kwargs: Any) -> str:
+        started = await super()._async_start_kernel(kernel_id=kernel_id, **kwargs)
+        self.owners[started] = visitor().id
+        return started
+
+    start_kernel = _async_start_kernel
+
+    def remove_kernel(self, kernel_id: str) -> Any:
+        """Forget whose it was."""
+        self.owners.pop(kernel_id, None)
+        return super().remove_kernel(kernel_id)
+
+
+class SignInHandler(JupyterHandler):
+    """Sends strangers to the main server, which sends them back with a ticket when they are logged in there."""
+
+    @allow_unauthenticated
+    def get(self) -> None:
+        """Redirect, to the host under which the visitor reached this process."""
+        settings: Settings = self.settings["workbench"]
+        known = launch.running_server(settings.home)
+        if known is None and settings.public_url is None:
+            self.set_status(503)
+            self.finish("The workbench server, which knows the accounts, does not run; try again later.")
+            return
+        path = urlsplit(self.get_query_argument("next", "")).path.lstrip("/")
+        if settings.public_url is not None:
+            main = settings.public_url
+        else:
+            assert known is not None
+            there = urlsplit(str(known["url"]))
+            host = urlsplit(f"//{self.request.host}").hostname or "127.0.0.1"
+            main = there._replace(netloc=f"{host}:{there.port}").geturl()
+        self.redirect(f"{main.rstrip('/')}/workbench/dashboards?path={quote(path)}")
 
 
 class IndexHandler(JupyterHandler):
@@ -125,14 +217,16 @@ class Dashboards(Voila):  # type: ignore[misc]
         self.token = secrets.token_urlsafe(32)
         self.voila_configuration.multi_kernel_manager_class = DashboardKernelManager
         settings: dict[str, Any] = super().init_settings()
-        self.kernel_manager.database = self.database
+        self.kernel_manager.database = self.identity_provider.database = self.database
+        self.identity_provider.kernels = self.kernel_manager
         self.identity_provider.cookie_name = f"workbench-dashboards-{self.port}"
         headers = {
             "Content-Security-Policy": POLICY,
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "same-origin",
         }
-        return {**settings, "allow_unauthenticated_access": False, "headers": headers}
+        settings |= {"allow_unauthenticated_access": False, "headers": headers}
+        return settings | {"workbench": self.workbench_settings}
 
     def init_handlers(self) -> list[Any]:
         """Serve the dashboards and their list; hand out no other file."""
@@ -153,10 +247,12 @@ class Dashboards(Voila):  # type: ignore[misc]
         return self.workbench_settings.home / launch.DASHBOARDS / f"{os.getpid()}.json"
 
     def _announce(self) -> None:
-        where = {"url": self.connection_url, "token": self.token}
+        where = {"url": self.connection_url}
         self._file.parent.mkdir(exist_ok=True)
-        write_json(self._file, identity(os.getpid()) | where, mode=0o600)
-        print(json.dumps(where), flush=True)  # noqa: T201
+        with self.database.write() as session:
+            ticket = once.issue(session, "dashboard", people.OWNER, FIRST_VISIT, login=None)[1]
+        write_json(self._file, identity(os.getpid()) | where | {"ticket": ticket}, mode=0o600)
+        print(json.dumps(where | {"ticket": ticket}), flush=True)  # noqa: T201
 
 
 def described(path: Path, language: Language) -> dict[str, str]:

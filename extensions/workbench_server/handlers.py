@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import inspect
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -19,14 +20,15 @@ from typing import Any
 from urllib.parse import quote
 
 from jupyter_server.auth.decorator import allow_unauthenticated
-from jupyter_server.base.handlers import APIHandler
+from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from tornado import web
 
+from workbench.accounts import audit
 from workbench.core.bus import EventBus
-from workbench.core.context import Context, Principal, StreamContext
+from workbench.core.context import ANONYMOUS, Context, Principal, Request, StreamContext
 from workbench.core.database import Database
 from workbench.core.errors import (
     Conflict,
@@ -35,17 +37,21 @@ from workbench.core.errors import (
     OpenAIProblem,
     Problem,
     TooLarge,
+    TooMany,
     Unauthenticated,
     Unavailable,
     WorkbenchError,
 )
 from workbench.core.errors import invalid_input as invalid
 from workbench.core.ids import new_id
-from workbench.core.routes import Download, Route, UploadedFile
+from workbench.core.routes import ANYONE, Download, Route, UploadedFile
 from workbench.core.settings import Settings
 from workbench.core.tables import IdempotencyKey
+from workbench.core.texts import preferred_language
 from workbench_server.identity import OwnHandler
+from workbench_server.language import accepted_language
 
+SECRET_PATHS = ("/api/auth/",)  # below which answers may hold secrets
 STALL_TIMEOUT = 30.0  # seconds after which a client that does not read is dropped
 
 logger = logging.getLogger(__name__)
@@ -57,7 +63,7 @@ class KeyReused(Invalid):
     code = "idempotency.key_reused"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Server:
     """What every handler stands on."""
 
@@ -65,6 +71,8 @@ class Server:
     settings: Settings
     bus: EventBus
     threads: ThreadPoolExecutor
+    #: URL at which processes of this host reach the server.
+    local_url: str = ""
 
 
 class RouteHandler(OwnHandler, APIHandler):
@@ -79,15 +87,23 @@ class RouteHandler(OwnHandler, APIHandler):
         """Authenticate, then check the route's permission, before a body is read."""
         if self.request.method not in self.routes:
             raise web.HTTPError(405)
-        await super().prepare()
         self.route = self.routes[self.request.method]
+        await super().prepare()
         self.principal = self._permitted(self.route.permission)
 
+    def check_xsrf_cookie(self) -> None:
+        """See the base class; what strangers may ask for needs no cookie, and takes its secrets from the body."""
+        route = self.routes.get(self.request.method or "")
+        if route is None or route.permission != ANYONE:
+            super().check_xsrf_cookie()
+
     def _permitted(self, permission: str | None) -> Principal:
+        if self.current_user is None and permission == ANYONE:
+            return ANONYMOUS
         if self.current_user is None:
             raise Unauthenticated("No valid token came with the request; send `Authorization: Bearer …`.")
         principal: Principal = self.current_user.principal()
-        if permission is not None and permission not in principal.permissions:
+        if permission not in (None, ANYONE) and permission not in principal.permissions:
             raise Forbidden(
                 f"This needs the permission {permission}, which {principal.name}’s credential does not have."
             )
@@ -102,7 +118,18 @@ class RouteHandler(OwnHandler, APIHandler):
         except UnicodeDecodeError as error:
             raise Invalid("The query is not valid UTF-8.") from error
         given.pop("token", None)
+        given.pop("ticket", None)
         return validated(self.route.query, given, "the query")
+
+    @property
+    def asked(self) -> Request:
+        """What is known of the request beyond its content."""
+        return request_of(self, self.server)
+
+    @property
+    def stream_context(self) -> StreamContext:
+        """The request for an async function."""
+        return StreamContext(self.server.database, self.server.bus, self.principal, self.server.settings, self.asked)
 
     async def run(self, function: Callable[[], Any]) -> Any:
         """Run blocking work in the pool, which is as large as the database pool."""
@@ -116,8 +143,9 @@ class RouteHandler(OwnHandler, APIHandler):
         openai = route is not None and route.errors == "openai"
         # OpenAI's clients know 400 for what cannot be accepted
         self.set_status(400 if openai and problem.status == Invalid.status else problem.status)
-        if problem.status == Unavailable.status:
-            self.set_header("Retry-After", "2")
+        if problem.status in (Unavailable.status, TooMany.status):
+            wait = error.retry_after if isinstance(error, WorkbenchError) else Unavailable.retry_after
+            self.set_header("Retry-After", str(wait))
         if openai:
             self.finish(OpenAIProblem.of(problem).model_dump_json(), set_content_type="application/json")
         else:
@@ -134,11 +162,13 @@ class RouteHandler(OwnHandler, APIHandler):
         if self.route.status == 204:
             self.finish()
             return
+        if self.route.permission == ANYONE or self.route.path.startswith(SECRET_PATHS):
+            self.set_header("Cache-Control", "no-store")
         self.finish(content)
 
 
 class PlainHandler(RouteHandler):
-    """Serves plain routes: a sync function in a thread, one transaction."""
+    """Serves plain routes: a sync function in a thread and one transaction, or an async function."""
 
     async def _serve(self, **parameters: str) -> None:
         arguments: dict[str, Any] = dict(parameters)
@@ -146,9 +176,14 @@ class PlainHandler(RouteHandler):
             arguments["query"] = self.read_query()
         if self.route.body is not None:
             arguments["body"] = validated(self.route.body, parsed(self.request.body), "the body")
+        assert self.route.endpoint is not None
+        if inspect.iscoroutinefunction(self.route.endpoint):
+            answer = await self.route.endpoint(self.stream_context, **arguments)
+            self.answer(self.route.adapter.dump_json(answer))
+            return
         key = self.request.headers.get("Idempotency-Key") if self.route.idempotent else None
         request = hashlib.sha256(self.request.path.encode() + b"\0" + self.request.body).hexdigest()
-        work = partial(perform, self.server, self.route, self.principal, arguments)
+        work = partial(perform, self.server, self.route, self.principal, self.asked, arguments)
         self.answer(await self.run(partial(once, self.server, self.principal, key, request, work)))
 
     get = allow_unauthenticated(_serve)
@@ -201,7 +236,7 @@ class EventsHandler(RouteHandler):
 
     async def _answer(self, body: BaseModel, parameters: Mapping[str, str]) -> None:
         assert self.route.endpoint is not None
-        context = StreamContext(self.server.database, self.server.bus, self.principal, self.server.settings)
+        context = self.stream_context
         answer = await self.route.endpoint(context, body=body, **parameters)
         if not hasattr(answer, "__aiter__"):
             self.finish(self.route.adapter.dump_json(answer))
@@ -274,7 +309,7 @@ class UploadHandler(PlainHandler):
         self.file.close()
         uploaded = UploadedFile(self.path, self.path.stat().st_size, self.digest.hexdigest())
         arguments = {**parameters, "query": self.query, "file": uploaded}
-        self.answer(await self.run(partial(perform, self.server, self.route, self.principal, arguments)))
+        self.answer(await self.run(partial(perform, self.server, self.route, self.principal, self.asked, arguments)))
 
     def on_finish(self) -> None:
         """Leave no part behind."""
@@ -304,20 +339,43 @@ class UploadHandler(PlainHandler):
 
 
 def perform(
-    server: Server, route: Route[Any], user: Principal, arguments: dict[str, Any], remember: Any = None
+    server: Server,
+    route: Route[Any],
+    user: Principal,
+    asked: Request,
+    arguments: dict[str, Any],
+    remember: Any = None,
 ) -> bytes:
-    """Call a route's function in one transaction and return its answer as JSON."""
+    """Call a route's function in one transaction and return its answer as JSON; what changes anything is audited."""
     assert route.endpoint is not None
     if route.checker is not None:
         with server.database.read() as session:
             route.checker(Context(session, user, server.settings), **arguments)
     opened = server.database.read() if route.method == "GET" else server.database.write()
     with opened as session:
-        answer = route.endpoint(Context(session, user, server.settings), **arguments)
+        context = Context(session, user, server.settings, asked)
+        answer = route.endpoint(context, **arguments)
         content = route.adapter.dump_json(answer)
         if remember is not None:
             session.add(remember(json.loads(content)))
+        if route.method != "GET":
+            thing = "/".join(str(arguments[name]) for name in route.parameters) or getattr(answer, "id", "")
+            audit.record(session, user, route.name, thing, address=asked.address, **context.noted)
     return content
+
+
+def request_of(handler: JupyterHandler, server: Server) -> Request:
+    """Return what is known of a request beyond its content."""
+    headers, settings = handler.request.headers, server.settings
+    url = f"{handler.request.protocol}://{handler.request.host}{handler.base_url}"
+    if handler.settings.get("allow_remote_access"):  # any Host header is taken then, so a mail's link must not use it
+        url = server.local_url
+    return Request(
+        address=handler.request.remote_ip or "",
+        agent=headers.get("User-Agent", ""),
+        base_url=settings.public_url or url,
+        language=settings.language or accepted_language(headers.get("Accept-Language", ""), preferred_language()),
+    )
 
 
 def fetch(server: Server, route: Route[Download], user: Principal, arguments: dict[str, Any]) -> Download:
@@ -365,7 +423,7 @@ def describe(error: BaseException | None, status: int) -> Problem:
         return error.problem()
     if isinstance(error, OperationalError | PoolTimeout):
         return Unavailable("The database does not answer; try again shortly.").problem()
-    if isinstance(error, DataError):
+    if isinstance(error, DataError | UnicodeEncodeError):
         return Invalid("A value does not fit the database: it is too long, or holds a NUL character.").problem()
     if isinstance(error, IntegrityError):
         return Conflict("Another request changed the same thing at the same time; try again.").problem()

@@ -5,30 +5,39 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_server.auth import Authorizer, User
 from jupyter_server.auth.identity import PasswordIdentityProvider
 from jupyter_server.base.handlers import JupyterHandler
+from sqlalchemy.orm import Session
 from tornado import web
 
-from workbench.accounts import service
-from workbench.core.context import Principal
-from workbench.core.database import Database
-from workbench.core.schemas import Ref
+from workbench.accounts import logins, people, service, signing
+from workbench.core.context import ANONYMOUS, Principal
+
+if TYPE_CHECKING:
+    from workbench_server.handlers import Server
+
+COOKIE_DAYS = logins.LONGEST.days
 
 
 @dataclass
 class WorkbenchUser(User):
-    """A Jupyter user that carries the permissions of its credential."""
+    """A Jupyter user that carries what its credential stands for."""
 
-    permissions: frozenset[str] = frozenset()
-    holder: Ref | None = None
+    person: Principal = ANONYMOUS
 
     def principal(self) -> Principal:
         """Return the caller as the services know it."""
-        return Principal(self.username, self.display_name, self.permissions, self.holder)
+        return self.person
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """What the credential allows."""
+        return self.person.permissions
 
 
 class OwnHandler:
@@ -36,10 +45,10 @@ class OwnHandler:
 
 
 class WorkbenchIdentityProvider(PasswordIdentityProvider):
-    """Takes Jupyter's own token or password (= the owner) and our kernel, job and personal tokens."""
+    """Takes Jupyter's own token or password (= the owner), logins of accounts, and our opaque tokens."""
 
     #: Set by the extension before the first request.
-    database: Database
+    server: Server
 
     async def get_user(self, handler: web.RequestHandler) -> User | None:
         """Return the caller; refuse one without `kernels:use` on any handler that is not ours."""
@@ -47,43 +56,70 @@ class WorkbenchIdentityProvider(PasswordIdentityProvider):
         if user is None or isinstance(handler, OwnHandler):
             return user
         if "kernels:use" not in getattr(user, "permissions", frozenset()):
+            handler.current_user = user  # the page that tells the error asks for it
             raise web.HTTPError(403, "This account may not use kernels, files or terminals.")
         return user
 
     async def get_user_token(self, handler: web.RequestHandler) -> User | None:
-        """Return the caller for a token in the Authorization header or the URL."""
+        """Return the caller for a token in the Authorization header, Jupyter's own also in the URL."""
+        ticket = handler.get_query_argument("ticket", "") if getattr(handler, "takes_tickets", False) else ""
+        if ticket:
+            return user_of(await asyncio.to_thread(self._of_ticket, ticket))
         token = self.get_token(handler)
         if not token:
             return None
         if self.token and hmac.compare_digest(token.encode(), self.token.encode()):
-            return user_of(service.owner())
+            return user_of(people.owner())
         if handler.get_query_argument("token", ""):
-            return None  # our tokens live long: they never travel in a URL
-        principal = await asyncio.to_thread(self._verify, token)
-        return user_of(principal) if principal is not None else None
+            return None  # our tokens live longer than a URL in some log may
+        return user_of(await asyncio.to_thread(self._of_token, token))
+
+    async def get_user_cookie(self, handler: web.RequestHandler) -> User | None:
+        """Return the owner or the person of a cookie, and let a login that is in use go on."""
+        value = handler.get_signed_cookie(self.get_cookie_name(handler), max_age_days=COOKIE_DAYS)
+        try:
+            content = json.loads(value or b"null")
+        except ValueError:
+            return None
+        if not isinstance(content, dict):
+            return None
+        if content.get("username") == people.OWNER:
+            return user_of(people.owner())
+        found = await asyncio.to_thread(self._of_cookie, str(content.get("login", "")))
+        if found is None:
+            return None
+        principal, is_news = found
+        if is_news and not hasattr(handler, "ws_connection"):
+            self.set_account_cookie(handler, content["login"])
+        return user_of(principal)
+
+    def get_handlers(self) -> list[tuple[str, object]]:
+        """Answer at Jupyter's own addresses of login and logout, whatever was configured to be there."""
+        from workbench_server.doors import LoginPage, LogoutPage
+
+        return [(r"/login", LoginPage), (r"/logout", LogoutPage)]
 
     def user_to_cookie(self, user: User) -> str:
-        """Serialize the owner, the only one who gets a cookie."""
-        return json.dumps({"username": user.username})
-
-    def user_from_cookie(self, cookie_value: str) -> User | None:
-        """Return the owner for a cookie that this server signed."""
-        owner = service.owner()
-        return user_of(owner) if json.loads(cookie_value).get("username") == owner.id else None
+        """Serialize the owner; an account's cookie is set by its login."""
+        return json.dumps({"username": people.OWNER})
 
     def set_login_cookie(self, handler: web.RequestHandler, user: User) -> None:
-        """Give the owner's browser a cookie; never a script, and never the holder of a lesser token."""
+        """Give the owner's browser a cookie; never a script, and nobody else."""
         scripted = "Authorization" in handler.request.headers
-        if not scripted and getattr(user, "permissions", None) == service.owner().permissions:
-            super().set_login_cookie(handler, user)
+        if not scripted and isinstance(user, WorkbenchUser) and user.person == people.owner():
+            self._set_cookie(handler, self.user_to_cookie(user))
+
+    def set_account_cookie(self, handler: web.RequestHandler, secret: str) -> None:
+        """Give a person's browser the cookie of its login."""
+        self._set_cookie(handler, json.dumps({"login": secret}))
 
     def user_for_token(self, token: str) -> User:
         """Return the user who typed Jupyter's token into the login form."""
-        return user_of(service.owner())
+        return known(people.owner())
 
     def generate_anonymous_user(self, handler: web.RequestHandler) -> User:
         """Return the owner: Jupyter calls this for a typed password."""
-        return user_of(service.owner())
+        return known(people.owner())
 
     @property
     def auth_enabled(self) -> bool:
@@ -95,14 +131,43 @@ class WorkbenchIdentityProvider(PasswordIdentityProvider):
         fields = ("username", "name", "display_name", "initials", "avatar_url", "color")
         return {name: getattr(user, name, None) for name in fields}
 
-    def _verify(self, token: str) -> Principal | None:
-        with self.database.read() as session:
-            principal = service.verify(session, token)
-            news = principal is not None and service.use_is_news(session, principal)
+    def _set_cookie(self, handler: web.RequestHandler, value: str) -> None:
+        secure = handler.request.protocol == "https" if self.secure_cookie is None else self.secure_cookie
+        options = {"httponly": True, "samesite": "Strict", "path": handler.base_url, **self.cookie_options}  # type: ignore[attr-defined]
+        handler.set_signed_cookie(
+            self.get_cookie_name(handler), value, expires_days=COOKIE_DAYS, secure=secure, **options
+        )
+
+    def _of_token(self, token: str) -> Principal | None:
+        if token.startswith(service.TOKEN_PREFIX):
+            return self._noted(lambda session: service.verify(session, token), service.use_is_news, service.note_use)[0]
+        claims = signing.keys(self.server.settings).read(token)
+        if claims is None:
+            return None
+        return self._noted(lambda session: logins.of_claims(session, claims), _login_is_news, _note_login)[0]
+
+    def _of_cookie(self, secret: str) -> tuple[Principal, bool] | None:
+        found, news = self._noted(lambda session: logins.of_cookie(session, secret), _login_is_news, _note_login)
+        return (found, news) if found is not None else None
+
+    def _of_ticket(self, secret: str) -> Principal | None:
+        with self.server.database.write() as session:
+            return service.of_ticket(session, secret)
+
+    def _noted(
+        self,
+        find: Callable[[Session], Principal | None],
+        is_news: Callable[[Session, Principal], bool],
+        note: Callable[[Session, Principal], None],
+    ) -> tuple[Principal | None, bool]:
+        """Find the person of a credential, and write down once in a while that it is in use."""
+        with self.server.database.read() as session:
+            principal = find(session)
+            news = principal is not None and is_news(session, principal)
         if principal is not None and news:
-            with self.database.write() as session:
-                service.note_use(session, principal)
-        return principal
+            with self.server.database.write() as session:
+                note(session, principal)
+        return principal, news
 
 
 class WorkbenchAuthorizer(Authorizer):
@@ -113,13 +178,26 @@ class WorkbenchAuthorizer(Authorizer):
         return "kernels:use" in getattr(user, "permissions", frozenset())
 
 
-def user_of(principal: Principal) -> WorkbenchUser:
+def user_of(principal: Principal | None) -> WorkbenchUser | None:
     """Return a principal as the user that Jupyter asks for."""
+    return known(principal) if principal is not None else None
+
+
+def known(principal: Principal) -> WorkbenchUser:
+    """Return a principal as a user of Jupyter."""
     return WorkbenchUser(
         username=principal.id,
         name=principal.name,
         display_name=principal.name,
         initials=principal.name[:2].upper(),
-        permissions=principal.permissions,
-        holder=principal.holder,
+        person=principal,
     )
+
+
+def _login_is_news(session: Session, user: Principal) -> bool:
+    return user.login_id is not None and logins.use_is_news(session, user.login_id)
+
+
+def _note_login(session: Session, user: Principal) -> None:
+    assert user.login_id is not None
+    logins.note_use(session, user.login_id)

@@ -11,8 +11,8 @@ from jupyter_server import CallContext
 from jupyter_server.serverapp import ServerApp
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
-from workbench.accounts import service
-from workbench.accounts.roles import Role
+from workbench.accounts import people, service
+from workbench.accounts.roles import Limit
 from workbench.core.context import Principal
 from workbench.core.database import Database
 from workbench.core.texts import Language
@@ -24,6 +24,8 @@ SECRETS = (
     "JUPYTERHUB_API_TOKEN",
     "WORKBENCH_TOKEN",
     "WORKBENCH_DATABASE_URL",
+    "WORKBENCH_KEY_FILE",
+    "WORKBENCH_SMTP_URL",
     "QUERY_STRING",
     "VOILA_REQUEST_URL",
 )
@@ -32,8 +34,8 @@ SECRETS = (
 class WorkbenchKernelManager(AsyncMappingKernelManager):
     """Starts kernels that can call the workbench as the user who started them."""
 
-    #: What a kernel's token allows, and what kind of holder it has.
-    role: ClassVar[Role] = "program"
+    #: What a kernel's token is limited to, and what kind of holder it has.
+    limit: ClassVar[Limit] = "program"
     holder: ClassVar[service.Holder] = "kernel"
     #: Set by the extension before the first kernel; None when the workbench refused to serve.
     database: Database | None = None
@@ -68,7 +70,7 @@ class WorkbenchKernelManager(AsyncMappingKernelManager):
         if self.database is None:
             return {}
         with self.database.write() as session:
-            token = service.issue(session, user, self.role, self.holder, kernel_id)
+            token = service.issue(session, user, self.limit, self.holder, kernel_id)
         return {"WORKBENCH_URL": self.server_url, "WORKBENCH_TOKEN": token}
 
     def _revoke(self, kernel_id: str) -> None:
@@ -86,4 +88,4 @@ def visitor() -> Principal:
     """Return who asks for the kernel: the user of the present request, or the owner."""
     handler = CallContext.get(CallContext.JUPYTER_HANDLER)
     user = getattr(handler, "current_user", None)
-    return user.principal() if user is not None else service.owner()
+    return user.principal() if user is not None else people.owner()

@@ -22,11 +22,11 @@ def lab_language(serverapp: ServerApp) -> Language | None:
     return None if locale == "default" else closest(locale)
 
 
-def accepted_language(header: str) -> Language:
-    """Return the first of our languages that an Accept-Language header names, English when it names none."""
+def accepted_language(header: str, default: Language = "en") -> Language:
+    """Return the first of our languages that an Accept-Language header names, else the default."""
     wishes = [part.partition(";")[0].strip() for part in header.split(",")]
     known = (closest(wish) for wish in wishes if wish[:2].lower() in {each[:2] for each in LANGUAGES})
-    return next(known, "en")
+    return next(known, default)
 
 
 def closest(locale: str) -> Language:

@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from workbench.accounts.roles import PERMISSIONS
 from workbench.core.errors import OpenAIProblem, Problem
-from workbench.core.routes import Route
+from workbench.core.routes import ANYONE, Route
 
 Mode = Literal["validation", "serialization"]
 REF = "#/components/schemas/{model}"
@@ -56,6 +56,8 @@ def operation(route: Route[Any], returns: dict[str, Any]) -> dict[str, Any]:
     }
     if route.idempotent:
         described["parameters"].append({"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"}})
+    if route.permission == ANYONE:
+        described["security"] = []
     if route.body is not None:
         schema = {"$ref": REF.format(model=route.body.__name__)}
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
@@ -67,6 +69,8 @@ def operation(route: Route[Any], returns: dict[str, Any]) -> dict[str, Any]:
 
 
 def _permission(name: str | None) -> str:
+    if name == ANYONE:
+        return "For everyone."
     return f"Permission: `{name}` ({PERMISSIONS[name]})." if name is not None else "For every known caller."
 
 

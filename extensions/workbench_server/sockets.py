@@ -12,7 +12,6 @@ from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.websocket import WebSocketMixin
 from tornado import websocket
 
-from workbench.core.context import StreamContext
 from workbench.core.errors import WorkbenchError
 from workbench_server.handlers import STALL_TIMEOUT, RouteHandler, describe
 
@@ -22,7 +21,12 @@ logger = logging.getLogger(__name__)
 
 
 class SocketHandler(WebSocketMixin, websocket.WebSocketHandler, RouteHandler):
-    """Pulls messages from the route's stream as fast as the client reads them, so none is buffered here."""
+    """Pulls messages from the route's stream as fast as the client reads them, so none is buffered here.
+
+    Takes a ticket in the URL beside the credentials of any other route: a browser cannot send headers with a WebSocket.
+    """
+
+    takes_tickets = True
 
     def set_default_headers(self) -> None:
         """Leave the headers of an upgrade alone."""
@@ -57,11 +61,10 @@ class SocketHandler(WebSocketMixin, websocket.WebSocketHandler, RouteHandler):
 
     def _stream(self) -> AsyncIterator[Any]:
         assert self.route.endpoint is not None
-        context = StreamContext(self.server.database, self.server.bus, self.principal, self.server.settings)
         arguments: dict[str, Any] = dict(self.arguments)
         if self.query is not None:
             arguments["query"] = self.query
-        return self.route.endpoint(context, **arguments)  # type: ignore[no-any-return]
+        return self.route.endpoint(self.stream_context, **arguments)  # type: ignore[no-any-return]
 
     async def _send(self) -> None:
         code, reason = NORMAL_CLOSURE, "ended"

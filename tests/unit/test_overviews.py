@@ -7,6 +7,7 @@ import shutil
 import struct
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ import workbench.accounts.api
 import workbench.datasets.api
 import workbench.jobs.api
 import workbench.registry.api
-from workbench.accounts.roles import ROLES
-from workbench.accounts.service import owner
-from workbench.core.context import Context, Principal
+from workbench.accounts.people import owner
+from workbench.accounts.roles import LIMITS
+from workbench.core.context import Context
 from workbench.core.database import Database
 from workbench.core.errors import WorkbenchError
 from workbench.core.lineage import link
@@ -41,7 +42,8 @@ assert workbench.datasets.api
 assert workbench.jobs.api
 assert workbench.registry.api
 
-REVIEWER = Principal("reviewer", "Reviewer", ROLES["reviewer"])
+#: The owner, among the dashboards.
+REVIEWER = replace(owner(), permissions=LIMITS["viewer"])
 
 
 class Silent(InProcess):

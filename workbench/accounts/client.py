@@ -15,9 +15,12 @@ class Tokens:
     def __init__(self, http: HTTP) -> None:
         self._http = http
 
-    def create(self, name: str, *, expires_in_days: int | None = None) -> NewToken:
-        """Make a token and return it; its `token` is shown this once."""
-        return self._http.call(routes.create, body=TokenCreate(name=name, expires_in_days=expires_in_days))
+    def create(
+        self, name: str, *, expires_in_days: int | None = None, permissions: builtins.list[str] | None = None
+    ) -> NewToken:
+        """Make a token and return it; its `token` is shown this once. `permissions` says what it may do at most."""
+        body = TokenCreate(name=name, expires_in_days=expires_in_days, permissions=permissions)
+        return self._http.call(routes.create, body=body)
 
     def list(self) -> builtins.list[Token]:
         """Return the live tokens, newest first."""

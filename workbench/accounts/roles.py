@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-Role = Literal["reviewer", "program", "researcher", "admin"]
+Role = Literal["reviewer", "researcher", "maintainer", "admin"]
+#: What the token of a program is limited to, whatever its owner's role is.
+Limit = Literal["viewer", "program"]
 
 #: Every permission, and what it allows.
 PERMISSIONS = {
@@ -21,12 +23,21 @@ PERMISSIONS = {
     "notebooks:run": "run notebooks as jobs, which is a shell on the server",
     "tokens:write": "make, list and revoke one's personal tokens",
     "kernels:use": "run kernels and terminals, which is a shell on the server",
+    "account:write": "change one's own profile and password, and end one's logins",
+    "workspace:manage": "see, change and share what belongs to others",
+    "users:manage": "see and change accounts, teams and invitations",
+    "audit:read": "read and verify the audit log",
 }
-READ = frozenset(name for name in PERMISSIONS if name.endswith(":read")) | {"chat:use"}
+READ = frozenset({"datasets:read", "jobs:read", "models:read", "evaluations:read", "deployments:read", "chat:use"})
 WRITE = frozenset({"datasets:write", "jobs:write", "models:write", "deployments:write", "notebooks:run"})
+RESEARCH = READ | WRITE | {"account:write", "tokens:write", "kernels:use"}
 ROLES: dict[Role, frozenset[str]] = {
-    "reviewer": READ,
-    "program": READ | WRITE,
-    "researcher": READ | WRITE | {"tokens:write", "kernels:use"},
+    "reviewer": READ | {"account:write"},
+    "researcher": RESEARCH,
+    "maintainer": RESEARCH | {"workspace:manage"},
     "admin": frozenset(PERMISSIONS),
+}
+LIMITS: dict[Limit, frozenset[str]] = {
+    "viewer": READ,
+    "program": READ | WRITE | {"workspace:manage"},
 }

@@ -233,8 +233,7 @@ async def _request(target: Target, *, whole: bool) -> Request:
 def _begin(
     context: StreamContext, conversation_id: str, wanted: schemas.MessageCreate, request: Request
 ) -> tuple[schemas.StartedEvent, Journal]:
-    with context.database.write() as session:
-        writing = Context(session, context.user, context.settings)
+    with context.write() as writing:
         started = service.begin(writing, conversation_id, wanted, request.deployment, request.settings)
         journal = Journal(context.settings.home, started.answer.id)
         journal.begin()  # before the commit: a row without a writer is one whose server has ended
@@ -242,9 +241,9 @@ def _begin(
 
 
 def _end(context: StreamContext, message_id: str, request: Request, answer: Answer) -> schemas.Message | None:
-    with context.database.write() as session:
+    with context.write() as writing:
         return service.end(
-            Context(session, context.user, context.settings),
+            writing,
             message_id,
             content=answer.text,
             finish_reason=answer.finish,
@@ -258,8 +257,8 @@ def _end(context: StreamContext, message_id: str, request: Request, answer: Answ
 
 
 def _in_session(context: StreamContext, work: Callable[[Context], T]) -> T:
-    with context.database.read() as session:
-        return work(Context(session, context.user, context.settings))
+    with context.read() as reading:
+        return work(reading)
 
 
 def _torn(engine: Engine, piece: Piece, told: int) -> str:

@@ -7,6 +7,7 @@ WorkbenchError
 ├── NotFound             404
 ├── Conflict             409   the state has moved on
 ├── TooLarge             413
+├── TooMany              429   ask less often
 └── Unavailable          503   try again later
 """
 
@@ -70,6 +71,8 @@ class WorkbenchError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
+    #: Seconds after which to try again, for 429 and 503.
+    retry_after: int = 2
 
     def __init__(self, detail: str | None = None, *, problems: Sequence[FieldProblem] = ()) -> None:
         self.detail = detail or (type(self).__doc__ or "").strip()
@@ -129,6 +132,13 @@ class TooLarge(WorkbenchError):
 
     status = 413
     code = "too_large"
+
+
+class TooMany(WorkbenchError):
+    """You ask too often."""
+
+    status = 429
+    code = "too_many"
 
 
 class Unavailable(WorkbenchError):

@@ -1,8 +1,8 @@
 """The route contract: declared once, shared by the server's handlers, the OpenAPI document and the typed client.
 
-Five kinds: plain (a sync function in a thread), download (the same, answering with a file), socket (an async stream of
-messages), events (an async function that answers with a JSON document or a stream of server-sent events) and upload (a
-body on disk).
+Five kinds: plain (a sync function in a thread and a transaction, or an async function that opens its own), download (a
+sync function that answers with a file), socket (an async stream of messages), events (an async function that answers
+with a JSON document or a stream of server-sent events) and upload (a body on disk).
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from pydantic import BaseModel, TypeAdapter
 
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: The permission of a route that also strangers may call.
+ANYONE = "anyone"
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 PARAMETER = re.compile(r"\{(\w+)\}")
@@ -48,7 +51,7 @@ class Route(Generic[R]):
 
     method: Method
     path: str
-    #: `resource:action`, or None for a route that every known caller may use.
+    #: `resource:action`, None for a route that every known caller may use, or `ANYONE`.
     permission: str | None
     kind: Literal["plain", "download", "socket", "events", "upload"]
     returns: Any = None
@@ -121,7 +124,7 @@ def download(path: str, *, permission: str, query: type[BaseModel] | None = None
 def post(
     path: str,
     *,
-    permission: str,
+    permission: str | None,
     returns: type[R],
     body: type[BaseModel] | None = None,
     status: int = 200,
@@ -131,12 +134,17 @@ def post(
     return Route("POST", path, permission, "plain", returns=returns, body=body, status=status, idempotent=idempotent)
 
 
+def put(path: str, *, permission: str, returns: type[R], body: type[BaseModel]) -> Route[R]:
+    """Declare a plain PUT: its body replaces what is there."""
+    return Route("PUT", path, permission, "plain", returns=returns, body=body)
+
+
 def patch(path: str, *, permission: str, returns: type[R], body: type[BaseModel]) -> Route[R]:
     """Declare a plain PATCH: what its body leaves out stays as it is."""
     return Route("PATCH", path, permission, "plain", returns=returns, body=body)
 
 
-def delete(path: str, *, permission: str) -> Route[None]:
+def delete(path: str, *, permission: str | None) -> Route[None]:
     """Declare a plain DELETE, answered with 204."""
     return Route("DELETE", path, permission, "plain", returns=None, status=204)
 

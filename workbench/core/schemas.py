@@ -13,6 +13,10 @@ Time = AwareDatetime
 #: A display name; never used as a path.
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^\w[\w .\-]*$")]
 
+PRIVATE, EVERYONE = "private", "everyone"
+#: Who sees a thing beside its owner: nobody, every member, or a team by its id.
+Audience = Annotated[str, Field(pattern=r"^(private|everyone|team_[0-9a-z]{26})$")]
+
 
 class Schema(BaseModel):
     """A frozen value of the contract; an unknown field is refused."""
@@ -26,6 +30,12 @@ class Page(Schema, Generic[T]):
     items: list[T]
     #: Give it as `cursor` to get the next page; None on the last one.
     next_cursor: str | None = None
+
+
+class Sharing(Schema):
+    """Who shall see a thing beside its owner."""
+
+    audience: Audience = Field(description="`private`, `everyone`, or a team's id.")
 
 
 class PageQuery(Schema):

@@ -34,6 +34,18 @@ class Settings(BaseSettings):
     gpus: int | None = Field(None, ge=0)
     #: Largest upload in bytes.
     max_upload_bytes: int = Field(20 * 2**30, gt=0)
+    #: Who may make an account: nobody, who was invited, or everyone (who then is a reviewer).
+    registration: Literal["closed", "invite", "open"] = "invite"
+    #: Where mail goes out, such as `smtp://user:password@mail.example:587` (STARTTLS when offered) or `smtps://…`;
+    #: None: mails are printed on the server's console.
+    smtp_url: SecretStr | None = None
+    #: Sender of mails.
+    mail_from: str = "workbench@localhost"
+    #: URL at which people reach the server, and its dashboards; None: the address at which they asked.
+    public_url: str | None = None
+    dashboards_url: str | None = None
+    #: File of the keys that sign access tokens; None: `keys.json` in the home.
+    key_file: Path | None = None
     #: Language of panels and messages; None: the Lab's or the system's.
     language: Literal["en", "zh-CN"] | None = None
 

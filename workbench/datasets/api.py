@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from workbench.core.context import Context
 from workbench.core.routes import UploadedFile
-from workbench.core.schemas import Page, PageQuery
+from workbench.core.schemas import Page, PageQuery, Sharing
 from workbench.datasets import routes, service
 from workbench.datasets.schemas import (
     Dataset,
@@ -34,6 +34,12 @@ def create(context: Context, file: UploadedFile, query: DatasetUpload) -> Datase
 def show(context: Context, dataset_id: str) -> Dataset:
     """Show a dataset at its newest version."""
     return service.show(context, dataset_id)
+
+
+@routes.share.handler
+def share(context: Context, dataset_id: str, body: Sharing) -> Dataset:
+    """Let nobody else, a team or everyone see a dataset with all its versions."""
+    return service.change_audience(context, dataset_id, body)
 
 
 @routes.versions.handler

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from workbench.core.routes import get, upload
-from workbench.core.schemas import Page, PageQuery
+from workbench.core.routes import get, patch, upload
+from workbench.core.schemas import Page, PageQuery, Sharing
 from workbench.datasets.schemas import (
     Dataset,
     DatasetsQuery,
@@ -18,6 +18,7 @@ from workbench.datasets.schemas import (
 listing = get("/api/datasets", permission="datasets:read", query=DatasetsQuery, returns=Page[Dataset])
 create = upload("/api/datasets", permission="datasets:write", query=DatasetUpload, returns=Dataset)
 show = get("/api/datasets/{dataset_id}", permission="datasets:read", returns=Dataset)
+share = patch("/api/datasets/{dataset_id}", permission="datasets:write", body=Sharing, returns=Dataset)
 versions = get(
     "/api/datasets/{dataset_id}/versions", permission="datasets:read", query=PageQuery, returns=Page[VersionSummary]
 )

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from workbench.core.schemas import Name, PageQuery, Schema, Time
+from workbench.core.schemas import PRIVATE, Audience, Name, PageQuery, Schema, Time
 
 Split = Literal["train", "test", "all"]
 Format = Literal["prompt_completion", "messages", "preference", "text"]
@@ -123,6 +123,8 @@ class Dataset(Schema):
     id: str
     name: str
     owner_id: str
+    #: Who sees it beside its owner: `private`, `everyone`, or a team's id.
+    audience: Audience = PRIVATE
     created_at: Time
     head: Version
 

@@ -16,7 +16,8 @@ from workbench.core.context import Context
 from workbench.core.errors import Invalid
 from workbench.core.ids import new_id
 from workbench.core.lineage import describes
-from workbench.core.schemas import Page, PageQuery
+from workbench.core.ownership import require_change, share
+from workbench.core.schemas import PRIVATE, Page, PageQuery, Sharing
 from workbench.datasets import preview, schemas
 from workbench.datasets.encoding import SourceFile
 from workbench.datasets.errors import (
@@ -68,7 +69,9 @@ def create(context: Context, path: Path, query: schemas.DatasetUpload) -> schema
         Drawing(query.test_fraction, query.split_seed),
         query,
     )
-    dataset = Dataset(id=new_id("ds"), owner_id=context.user.id, name=name, head_version_id=new_id("dsv"))
+    dataset = Dataset(
+        id=new_id("ds"), owner_id=context.user.id, name=name, head_version_id=new_id("dsv"), audience=PRIVATE
+    )
     dataset.created_at = utcnow()
     version = _version(context, dataset, content, query.message, parent=None)
     context.session.add(dataset)
@@ -82,6 +85,14 @@ def create(context: Context, path: Path, query: schemas.DatasetUpload) -> schema
     return record(dataset, version)
 
 
+def change_audience(context: Context, dataset_id: str, wanted: Sharing) -> schemas.Dataset:
+    """Let nobody else, a team or everyone see a dataset with all its versions."""
+    dataset = find(context.session, dataset_id)
+    share(context, dataset, wanted.audience, f'The dataset "{dataset.name}"')
+    context.session.flush()
+    return show(context, dataset_id)
+
+
 def add_version(context: Context, dataset_id: str, path: Path, query: schemas.VersionUpload) -> schemas.Dataset:
     """Replace the content of a dataset by an uploaded file, as a new version on top of the one its author saw."""
     content = ingest(
@@ -91,6 +102,7 @@ def add_version(context: Context, dataset_id: str, path: Path, query: schemas.Ve
         query,
     )
     dataset = find(context.session, dataset_id)
+    require_change(context, dataset, f'The dataset "{dataset.name}"')
     parent = find_version(context.session, query.parent)
     _refuse_equal(dataset, parent, content)
     version = _version(context, dataset, content, query.message, parent)
@@ -189,6 +201,7 @@ def record(dataset: Dataset, head: DatasetVersion) -> schemas.Dataset:
         id=dataset.id,
         name=dataset.name,
         owner_id=dataset.owner_id,
+        audience=dataset.audience,
         created_at=dataset.created_at,
         head=version_record(head),
     )

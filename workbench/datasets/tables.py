@@ -10,9 +10,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from workbench.core.clock import utcnow
 from workbench.core.database import Base, JSONColumn, UTCDateTime
+from workbench.core.ownership import Owned, Within
 
 
-class Dataset(Base):
+class Dataset(Owned, Base):
     """A name that points at its newest version."""
 
     __tablename__ = "datasets"
@@ -26,10 +27,11 @@ class Dataset(Base):
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
 
 
-class DatasetVersion(Base):
+class DatasetVersion(Within, Base):
     """An immutable state of a dataset: inserted once, never updated."""
 
     __tablename__ = "dataset_versions"
+    within = ("dataset_id", Dataset)
     __table_args__ = (UniqueConstraint("dataset_id", "number"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)

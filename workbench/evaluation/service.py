@@ -134,6 +134,11 @@ def _name(version: ModelVersion) -> str:
     return f"{version.model_name} v{version.number}"
 
 
+def _called(names: dict[str, tuple[str, str]], identity: str) -> str:
+    """Return a thing's name; what was not shared along with the evaluation has its id alone."""
+    return names.get(identity, (identity, ""))[0]
+
+
 def _evaluated(version: ModelVersion, role: schemas.Role) -> schemas.EvaluatedModel:
     return schemas.EvaluatedModel(version_id=version.id, path=version.path, role=role)
 
@@ -144,14 +149,15 @@ def _primary(evaluation: schemas.Evaluation) -> schemas.Metric:
 
 def _record(session: Session, row: Evaluation) -> schemas.Evaluation:
     scores = [schemas.ModelScore.model_validate(score) for score in row.scores]
-    names = {score.role: _name(registry.version(session, score.version_id)) for score in scores}
-    data = datasets.find_version(session, row.dataset_version_id)
+    called = registry.describe(session, [score.version_id for score in scores])
+    names = {score.role: _called(called, score.version_id) for score in scores}
+    data = datasets.describe(session, [row.dataset_version_id])
     return schemas.Evaluation(
         id=row.id,
         job_id=row.job_id,
         model=names["tuned"],
         baseline=names.get("base"),
-        dataset=f"{datasets.find(session, data.dataset_id).name} v{data.number}",
+        dataset=_called(data, row.dataset_version_id),
         data=SplitRef.model_validate({"version_id": row.dataset_version_id, "split": row.split}),
         settings=row.settings,
         scores=scores,

@@ -10,12 +10,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from workbench.core.clock import utcnow
 from workbench.core.database import Base, JSONColumn, UTCDateTime
+from workbench.core.ownership import Within
+from workbench.jobs.tables import Job
 
 
-class Evaluation(Base):
+class Evaluation(Within, Base):
     """Scores of one or two models on the same rows; the per-row records are files."""
 
     __tablename__ = "evaluations"
+    within = ("job_id", Job)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)

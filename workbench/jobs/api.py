@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from workbench.core.context import Context, StreamContext
-from workbench.core.schemas import Health, Page
+from workbench.core.schemas import Health, Page, Sharing
 from workbench.jobs import feed, notebooks, routes, service
 from workbench.jobs.schemas import After, Job, JobsQuery, LogPage, LogQuery, Message, MetricsPage, NotebookCreate
 
@@ -21,6 +21,12 @@ def listing(context: Context, query: JobsQuery) -> Page[Job]:
 def show(context: Context, job_id: str) -> Job:
     """Show one job, and why it waits."""
     return service.show(context.session, job_id)
+
+
+@routes.share.handler
+def share(context: Context, job_id: str, body: Sharing) -> Job:
+    """Let nobody else, a team or everyone see a job, its log, metrics and evaluation."""
+    return service.change_audience(context, job_id, body)
 
 
 @routes.cancel.handler

@@ -77,12 +77,13 @@ async def follow(context: StreamContext, job_id: str, after: int) -> AsyncIterat
 
 
 def _show(context: StreamContext, job_id: str) -> Job:
-    with context.database.read() as session:
-        return service.show(session, job_id)
+    with context.read() as reading:
+        return service.show(reading.session, job_id)
 
 
 def _replay(context: StreamContext, job_id: str, after: int) -> tuple[Job, list[Message], Tail]:
-    with context.database.read() as session:
+    with context.read() as reading:
+        session = reading.session
         job = service.show(session, job_id)
         attempts = service.attempts(
             session, job_id

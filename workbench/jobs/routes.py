@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from workbench.core.routes import get, post, socket
-from workbench.core.schemas import Health, Page
+from workbench.core.routes import get, patch, post, socket
+from workbench.core.schemas import Health, Page, Sharing
 from workbench.jobs.schemas import After, Job, JobsQuery, LogPage, LogQuery, Message, MetricsPage, NotebookCreate
 
 listing = get("/api/jobs", permission="jobs:read", query=JobsQuery, returns=Page[Job])
 show = get("/api/jobs/{job_id}", permission="jobs:read", returns=Job)
+share = patch("/api/jobs/{job_id}", permission="jobs:write", body=Sharing, returns=Job)
 cancel = post("/api/jobs/{job_id}/cancel", permission="jobs:write", returns=Job)
 resume = post("/api/jobs/{job_id}/resume", permission="jobs:write", returns=Job)
 log = get("/api/jobs/{job_id}/log", permission="jobs:read", query=LogQuery, returns=LogPage)

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from workbench.accounts import service as accounts
-from workbench.accounts.roles import ROLES
+from workbench.accounts.roles import LIMITS
 from workbench.core.clock import utcnow
 from workbench.core.context import Context, Principal
 from workbench.core.database import Database
@@ -257,7 +257,7 @@ def _signal(folder: AttemptFolder, status: Status) -> int | None:
 
 
 def _owner(job: Job) -> Principal:
-    return Principal(job.owner_id, job.owner_name, ROLES["program"])
+    return Principal(job.owner_id, job.owner_name, LIMITS["program"])
 
 
 def _attempt(session: Session, job: Job) -> Attempt:

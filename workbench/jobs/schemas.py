@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AllowInfNan, BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
-from workbench.core.schemas import PageQuery, Schema, Time
+from workbench.core.schemas import PRIVATE, Audience, PageQuery, Schema, Time
 
 Value = StrictBool | StrictInt | Annotated[StrictFloat, AllowInfNan(False)] | StrictStr | None
 State = Literal["queued", "assigned", "running", "stopping", "lost", "succeeded", "failed", "cancelled"]
@@ -20,6 +20,8 @@ class Job(Schema):
     kind: str
     title: str
     owner_name: str
+    #: Who sees it, and what it made, beside its owner: `private`, `everyone`, or a team's id.
+    audience: Audience = PRIVATE
     state: State
     #: Why a queued job waits, in words.
     wait_reason: str | None

@@ -17,7 +17,8 @@ from workbench.core.context import Context
 from workbench.core.errors import Conflict, NotFound
 from workbench.core.ids import new_id
 from workbench.core.lineage import describes, link
-from workbench.core.schemas import Health, Page, Ref
+from workbench.core.ownership import require_change, share
+from workbench.core.schemas import PRIVATE, Health, Page, Ref, Sharing
 from workbench.jobs import schemas
 from workbench.jobs.files import AttemptFolder
 from workbench.jobs.states import ENDED, move
@@ -57,6 +58,7 @@ def submit(
         title=title[:200],
         owner_id=context.user.id,
         owner_name=context.user.name,
+        audience=PRIVATE,
         spec=spec,
         cpus=cpus,
         gpus=gpus,
@@ -95,6 +97,7 @@ def listing(context: Context, query: schemas.JobsQuery) -> Page[schemas.Job]:
 def cancel(context: Context, job_id: str) -> schemas.Job:
     """Cancel a job: at once while it waits, else by a wish that its agent carries out."""
     job = find(context.session, job_id)
+    require_change(context, job, f"The job {job.id}")
     if job.state in ENDED:
         raise JobEnded(f"Job {job.id} has already {job.state}; there is nothing to cancel.")
     if job.state == "queued" and move(context.session, job, "cancelled", finished_at=utcnow(), wait_reason=None):
@@ -108,10 +111,19 @@ def cancel(context: Context, job_id: str) -> schemas.Job:
 def resume(context: Context, job_id: str) -> schemas.Job:
     """Queue a failed or cancelled job again; it continues from its newest complete checkpoint."""
     job = find(context.session, job_id)
+    require_change(context, job, f"The job {job.id}")
     if job.state not in ("failed", "cancelled"):
         raise JobNotResumable(f"Job {job.id} is {job.state}; only a failed or cancelled job can be resumed.")
     if not requeue(context.session, job, None):
         raise JobNotResumable(f"Job {job.id} was resumed by someone else a moment ago.")
+    return record(job)
+
+
+def change_audience(context: Context, job_id: str, wanted: Sharing) -> schemas.Job:
+    """Let nobody else, a team or everyone see a job, its log, metrics and evaluation."""
+    job = find(context.session, job_id)
+    share(context, job, wanted.audience, f"The job {job.id}")
+    context.session.flush()
     return record(job)
 
 

@@ -10,9 +10,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from workbench.core.clock import utcnow
 from workbench.core.database import Base, JSONColumn, UTCDateTime
+from workbench.core.ownership import Owned, Within
 
 
-class Job(Base):
+class Job(Owned, Base):
     """One piece of queued work. `jobs` knows its kind only by name."""
 
     __tablename__ = "jobs"
@@ -41,10 +42,11 @@ class Job(Base):
     finished_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
 
-class Attempt(Base):
+class Attempt(Within, Base):
     """One try at a job on one host."""
 
     __tablename__ = "job_attempts"
+    within = ("job_id", Job)
     __table_args__ = (UniqueConstraint("job_id", "no"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -73,10 +75,11 @@ class Host(Base):
     heartbeat_at: Mapped[datetime] = mapped_column(UTCDateTime)
 
 
-class Metric(Base):
+class Metric(Within, Base):
     """One line of a job's metrics, numbered through all its attempts."""
 
     __tablename__ = "metrics"
+    within = ("job_id", Job)
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.core.context import Context
-from workbench.core.schemas import Lineage, Page, PageQuery
+from workbench.core.schemas import Lineage, Page, PageQuery, Sharing
 from workbench.registry import routes, service
 from workbench.registry.schemas import Model, ModelCreate, ModelVersion, VersionUpdate
 
@@ -24,6 +24,12 @@ def register(context: Context, body: ModelCreate) -> ModelVersion:
 def show(context: Context, model_id: str) -> Model:
     """Show a model with its versions."""
     return service.show(context, model_id)
+
+
+@routes.share.handler
+def share(context: Context, model_id: str, body: Sharing) -> Model:
+    """Let nobody else, a team or everyone see a model with all its versions."""
+    return service.change_audience(context, model_id, body)
 
 
 @routes.versions.handler

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from workbench.core.schemas import Schema, Time
+from workbench.core.schemas import PRIVATE, Audience, Schema, Time
 
 #: A name that points at one version of a model, such as `champion`; it begins with a letter, unlike a version's number.
 Alias = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\W\d][\w.\-]*$")]
@@ -84,6 +84,8 @@ class Model(Schema):
 
     id: str
     name: str
+    #: Who sees it beside its owner: `private`, `everyone`, or a team's id.
+    audience: Audience = PRIVATE
     created_at: Time
     #: Newest first.
     versions: list[ModelVersion]

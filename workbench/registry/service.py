@@ -15,7 +15,8 @@ from workbench.core.errors import NotFound
 from workbench.core.ids import new_id
 from workbench.core.lineage import describes
 from workbench.core.lineage import lineage as trace
-from workbench.core.schemas import Lineage, Page, PageQuery, Ref
+from workbench.core.ownership import require_change, share
+from workbench.core.schemas import PRIVATE, Lineage, Page, PageQuery, Ref, Sharing
 from workbench.registry import schemas
 from workbench.registry.facts import read_facts
 from workbench.registry.folders import fingerprint, locate, name_of
@@ -116,6 +117,14 @@ def show(context: Context, model_id: str) -> schemas.Model:
     return _model(context.session, _model_row(context.session, model_id))
 
 
+def change_audience(context: Context, model_id: str, wanted: Sharing) -> schemas.Model:
+    """Let nobody else, a team or everyone see a model with all its versions."""
+    model = _model_row(context.session, model_id)
+    share(context, model, wanted.audience, f"The model “{model.name}”")
+    context.session.flush()
+    return _model(context.session, model)
+
+
 def version(session: Session, version_id: str) -> schemas.ModelVersion:
     """Return one version."""
     return _record(session, _version_row(session, version_id))
@@ -135,6 +144,8 @@ def versions(context: Context, model_id: str, query: PageQuery) -> Page[schemas.
 def update(context: Context, version_id: str, change: schemas.VersionUpdate) -> schemas.ModelVersion:
     """Change a version's notes, its aliases, or both."""
     row = _version_row(context.session, version_id)
+    model = _model_row(context.session, row.model_id)
+    require_change(context, model, f"The model “{model.name}”")
     if change.notes is not None:
         row.notes = change.notes
     if change.aliases is not None:
@@ -154,6 +165,12 @@ def describe(session: Session, ids: Iterable[str]) -> dict[str, tuple[str, str]]
     statement = select(ModelVersion, Model.name).join(Model, Model.id == ModelVersion.model_id)
     rows = session.execute(statement.where(ModelVersion.id.in_(list(ids))))
     return {row.id: (f"{name} v{row.number}", row.kind) for row, name in rows}
+
+
+def aliases(session: Session, version_id: str) -> list[str]:
+    """Return the names that point at a version."""
+    found = select(ModelAlias.name).where(ModelAlias.version_id == version_id).order_by(ModelAlias.name)
+    return list(session.scalars(found))
 
 
 def _point(session: Session, row: ModelVersion, names: set[str]) -> None:
@@ -231,7 +248,7 @@ def _version_row(session: Session, version_id: str) -> ModelVersion:
 def _named(session: Session, owner_id: str, name: str) -> Model:
     model = session.scalar(select(Model).filter_by(owner_id=owner_id, name=name))
     if model is None:
-        model = Model(id=new_id("mdl"), owner_id=owner_id, name=name, created_at=utcnow())
+        model = Model(id=new_id("mdl"), owner_id=owner_id, name=name, audience=PRIVATE, created_at=utcnow())
         session.add(model)
         session.flush()
     return model
@@ -244,7 +261,7 @@ def _next_number(session: Session, model_id: str) -> int:
 def _model(session: Session, row: Model) -> schemas.Model:
     statement = select(ModelVersion).where(ModelVersion.model_id == row.id).order_by(ModelVersion.number.desc())
     versions = [_record(session, version) for version in session.scalars(statement)]
-    return schemas.Model(id=row.id, name=row.name, created_at=row.created_at, versions=versions)
+    return schemas.Model(id=row.id, name=row.name, audience=row.audience, created_at=row.created_at, versions=versions)
 
 
 def _record(session: Session, row: ModelVersion) -> schemas.ModelVersion:
@@ -252,5 +269,4 @@ def _record(session: Session, row: ModelVersion) -> schemas.ModelVersion:
     assert model is not None
     elsewhere = {"model_name", "aliases"}
     own = {name: getattr(row, name) for name in schemas.ModelVersion.model_fields.keys() - elsewhere}
-    aliases = session.scalars(select(ModelAlias.name).where(ModelAlias.version_id == row.id).order_by(ModelAlias.name))
-    return schemas.ModelVersion.model_validate({**own, "model_name": model.name, "aliases": list(aliases)})
+    return schemas.ModelVersion.model_validate({**own, "model_name": model.name, "aliases": aliases(session, row.id)})

@@ -10,9 +10,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from workbench.core.clock import utcnow
 from workbench.core.database import Base, JSONColumn, UTCDateTime
+from workbench.core.ownership import Owned, Within
 
 
-class Model(Base):
+class Model(Owned, Base):
     """A named line of versions."""
 
     __tablename__ = "models"
@@ -24,10 +25,11 @@ class Model(Base):
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utcnow)
 
 
-class ModelVersion(Base):
+class ModelVersion(Within, Base):
     """One set of weights; only its notes ever change."""
 
     __tablename__ = "model_versions"
+    within = ("model_id", Model)
     __table_args__ = (UniqueConstraint("model_id", "number"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -49,10 +51,11 @@ class ModelVersion(Base):
     notes: Mapped[str] = mapped_column(Text, default="")
 
 
-class ModelAlias(Base):
+class ModelAlias(Within, Base):
     """A name that points at one version of a model."""
 
     __tablename__ = "model_aliases"
+    within = ("model_id", Model)
 
     model_id: Mapped[str] = mapped_column(ForeignKey("models.id"), primary_key=True)
     name: Mapped[str] = mapped_column(String(64), primary_key=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from workbench.core.context import Context, StreamContext
+from workbench.core.context import StreamContext
 from workbench.serving import service
 from workbench.serving.schemas import ENDED, Deployment
 
@@ -26,5 +26,5 @@ async def follow(context: StreamContext, deployment_id: str) -> AsyncIterator[De
 
 
 def _show(context: StreamContext, deployment_id: str) -> Deployment:
-    with context.database.read() as session:
-        return service.show(Context(session, context.user, context.settings), deployment_id)
+    with context.read() as reading:
+        return service.show(reading, deployment_id)

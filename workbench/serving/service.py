@@ -117,10 +117,7 @@ def served(context: Context, model: str) -> schemas.Deployment:
             return found
     name, _, alias = model.rpartition("@")
     for found in live:
-        if (
-            name == found.model.rpartition("@")[0]
-            and alias in registry.version(context.session, found.version_id).aliases
-        ):
+        if name == found.model.rpartition("@")[0] and alias in registry.aliases(context.session, found.version_id):
             return found
     raise NotDeployed(f"No deployment answers for the model “{model[:128]}”; deploy it, or ask for one that is served.")
 

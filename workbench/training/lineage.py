@@ -26,6 +26,7 @@ def trained_rows(context: Context, version_id: str, query: TrainedRowsQuery) -> 
     """Return a page of the rows that trained a version; rows that `max_length` left out are not among them."""
     version = registry.version(context.session, version_id)
     data = _job(context, version).data
+    datasets.find_version(context.session, data.version_id)  # a shared model does not share its rows
     only = read_rows(context.settings.home / version.path)
     return preview.page(context.settings.home, data, query.offset, query.limit, only)
 
@@ -34,7 +35,8 @@ def models_of_row(context: Context, dataset_id: str, row_id: int) -> Page[RowMod
     """Return the model versions that were trained on a row, and those made from them."""
     found: dict[str, RowModel] = {}
     for dataset_version in datasets.versions_with_row(context, dataset_id, row_id):
-        for version_id in _made_from(context, Ref(kind="dataset_version", id=dataset_version.id)):
+        made = _made_from(context, Ref(kind="dataset_version", id=dataset_version.id))
+        for version_id in registry.describe(context.session, made):  # of those that the caller may see
             if _saw(context, version_id, row_id):
                 _add(context, found, version_id, dataset_version.id)
     return Page(items=sorted(found.values(), key=lambda model: model.version_id))
@@ -44,7 +46,7 @@ def _add(context: Context, found: dict[str, RowModel], version_id: str, dataset_
     """Add a version that was trained on the row, and all that were made from it."""
     frontier, direct = [version_id], True
     while frontier:
-        for each in frontier:
+        for each in registry.describe(context.session, frontier):
             if direct or each not in found:
                 version = registry.version(context.session, each)
                 name = f"{version.model_name} v{version.number}"

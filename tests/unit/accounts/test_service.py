@@ -1,21 +1,43 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from people import make_user
 from sqlalchemy import text
 
-from workbench.accounts import service
-from workbench.accounts.roles import ROLES, Role
+from workbench.accounts import people, service
+from workbench.accounts.roles import LIMITS, ROLES, Limit, Role
 from workbench.core.context import Context, Principal
 from workbench.core.database import Database
 from workbench.core.schemas import Ref
 
-ADA = Principal("u_ada", "Ada", ROLES["researcher"])
+ADA = people.owner()
 
 
 @pytest.mark.parametrize("role", sorted(ROLES))
-def test_a_token_stands_for_its_user_in_its_role(context: Context, role: Role) -> None:
-    token = service.issue(context.session, ADA, role, "kernel", "k1")
-    assert service.verify(context.session, token) == Principal("u_ada", "Ada", ROLES[role], Ref(kind="kernel", id="k1"))
+@pytest.mark.parametrize("limit", sorted(LIMITS))
+def test_a_token_allows_what_its_users_role_does_within_its_limit(context: Context, role: Role, limit: Limit) -> None:
+    user = make_user(context.session, "Eve", role)
+    token = service.issue(context.session, people.principal(context.session, user), limit, "kernel", "k1")
+    found = service.verify(context.session, token)
+    assert found == Principal(user.id, "Eve", ROLES[role] & LIMITS[limit], Ref(kind="kernel", id="k1"))
+
+
+def test_a_role_is_asked_for_at_every_use(context: Context) -> None:
+    user = make_user(context.session, "Eve", "admin")
+    token = service.issue(context.session, people.principal(context.session, user), "program", "kernel", "k1")
+    user.role = "reviewer"
+    found = service.verify(context.session, token)
+    assert found is not None
+    assert found.permissions == LIMITS["viewer"]
+    user.disabled_at = user.created_at
+    assert service.verify(context.session, token) is None
+
+
+def test_a_token_of_nobody_stands_for_nobody(context: Context) -> None:
+    gone = replace(ADA, id="usr_gone")
+    assert service.verify(context.session, service.issue(context.session, gone, "program", "job", "a")) is None
 
 
 def test_every_token_is_another(context: Context) -> None:
@@ -51,7 +73,7 @@ def test_revoking_ends_every_token_of_a_holder_and_no_other(context: Context) ->
     session = context.session
     first, second = (service.issue(session, ADA, "program", "job", "att_1") for _ in range(2))
     other_job = service.issue(session, ADA, "program", "job", "att_2")
-    kernel = service.issue(session, ADA, "researcher", "kernel", "att_1")
+    kernel = service.issue(session, ADA, "program", "kernel", "att_1")
     service.revoke(session, "job", "att_1")
     assert [service.verify(session, token) is None for token in (first, second, other_job, kernel)] == [
         *[True, True],
@@ -61,7 +83,7 @@ def test_revoking_ends_every_token_of_a_holder_and_no_other(context: Context) ->
 
 def test_kernels_end_with_their_server_and_jobs_do_not(context: Context) -> None:
     session = context.session
-    kernel = service.issue(session, ADA, "researcher", "kernel", "k1")
+    kernel = service.issue(session, ADA, "program", "kernel", "k1")
     job = service.issue(session, ADA, "program", "job", "att_1")
     service.revoke_all(session, "kernel")
     assert service.verify(session, kernel) is None
@@ -79,6 +101,6 @@ def test_the_time_of_the_first_revocation_stays(context: Context) -> None:
 
 
 def test_the_owner_of_an_embedded_server_may_do_everything() -> None:
-    owner = service.owner()
+    owner = people.owner()
     assert (owner.id, owner.permissions) == ("owner", ROLES["admin"])
     assert owner.name

@@ -4,23 +4,26 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from people import make_person
 from pydantic import ValidationError
 from sqlalchemy import text, update
 
 from workbench.accounts import service
-from workbench.accounts.roles import ROLES
+from workbench.accounts.roles import LIMITS, ROLES
 from workbench.accounts.schemas import TokenCreate
 from workbench.accounts.tables import AccessToken
 from workbench.core.clock import utcnow
-from workbench.core.context import Context, Principal
-
-ADA = Principal("u_ada", "Ada", ROLES["researcher"])
-BOB = Principal("u_bob", "Bob", ROLES["researcher"])
+from workbench.core.context import Context
 
 
 @pytest.fixture
 def ada(context: Context) -> Context:
-    return replace(context, user=ADA)
+    return replace(context, user=make_person(context.session, "Ada"))
+
+
+@pytest.fixture
+def bob(context: Context) -> Context:
+    return replace(context, user=make_person(context.session, "Bob"))
 
 
 def verified(context: Context, token: str) -> Context:
@@ -32,7 +35,11 @@ def verified(context: Context, token: str) -> Context:
 def test_a_personal_token_acts_as_a_program_of_its_maker(ada: Context) -> None:
     made = service.create(ada, TokenCreate(name="laptop"))
     script = verified(ada, made.token).user
-    assert (script.id, script.name, script.permissions) == ("u_ada", "Ada", ROLES["program"])
+    assert (script.id, script.name, script.permissions) == (
+        ada.user.id,
+        "Ada",
+        LIMITS["program"] & ROLES["researcher"],
+    )
     assert "tokens:write" not in script.permissions
     assert service.credential(script).token_id == made.id
 
@@ -57,10 +64,10 @@ def test_a_token_ends_when_it_expires(ada: Context) -> None:
         service.end(ada, made.id)
 
 
-def test_the_list_shows_ones_own_live_tokens_newest_first(ada: Context) -> None:
+def test_the_list_shows_ones_own_live_tokens_newest_first(ada: Context, bob: Context) -> None:
     first, second, third = (service.create(ada, TokenCreate(name=name)) for name in ("one", "two", "three"))
-    service.create(replace(ada, user=BOB), TokenCreate(name="bobs"))
-    service.issue(ada.session, ADA, "program", "kernel", "k1")
+    service.create(bob, TokenCreate(name="bobs"))
+    service.issue(ada.session, ada.user, "program", "kernel", "k1")
     service.end(ada, second.id)
     assert [token.name for token in service.listing(ada).items] == ["three", "one"]
     assert service.verify(ada.session, second.token) is None
@@ -68,10 +75,10 @@ def test_the_list_shows_ones_own_live_tokens_newest_first(ada: Context) -> None:
     assert third.last_used_at is None
 
 
-def test_nobody_ends_anothers_token(ada: Context) -> None:
+def test_nobody_ends_anothers_token(ada: Context, bob: Context) -> None:
     made = service.create(ada, TokenCreate(name="laptop"))
     with pytest.raises(service.TokenNotFound):
-        service.end(replace(ada, user=BOB), made.id)
+        service.end(bob, made.id)
     assert service.verify(ada.session, made.token) is not None
 
 
@@ -79,7 +86,7 @@ def test_a_script_ends_its_own_token_and_no_other(ada: Context) -> None:
     own, other = (service.create(ada, TokenCreate(name=name)) for name in ("one", "two"))
     service.end_own(verified(ada, own.token))
     assert [service.verify(ada.session, made.token) is None for made in (own, other)] == [True, False]
-    kernel = service.issue(ada.session, ADA, "program", "kernel", "k1")
+    kernel = service.issue(ada.session, ada.user, "program", "kernel", "k1")
     for context in (ada, verified(ada, kernel)):
         with pytest.raises(service.NotPersonal):
             service.end_own(context)
@@ -99,9 +106,17 @@ def test_use_is_noted_once_a_minute(ada: Context) -> None:
 
 
 def test_the_use_of_other_credentials_is_not_noted(ada: Context) -> None:
-    kernel = service.issue(ada.session, ADA, "program", "kernel", "k1")
-    assert not service.use_is_news(ada.session, ADA)
+    kernel = service.issue(ada.session, ada.user, "program", "kernel", "k1")
+    assert not service.use_is_news(ada.session, ada.user)
     assert not service.use_is_news(ada.session, verified(ada, kernel).user)
+
+
+def test_a_scope_narrows_a_token_and_never_widens_it(ada: Context) -> None:
+    made = service.create(ada, TokenCreate(name="reader", permissions=["datasets:read"]))
+    assert verified(ada, made.token).user.permissions == {"datasets:read"}
+    for beyond in ("users:manage", "kernels:use", "tokens:write", "no:such"):
+        with pytest.raises(service.BeyondScope, match=beyond):
+            service.create(ada, TokenCreate(name="more", permissions=["datasets:read", beyond]))
 
 
 @pytest.mark.parametrize(

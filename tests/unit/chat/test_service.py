@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from workbench.accounts.service import owner
+from workbench.accounts.people import owner
 from workbench.chat import service, thread
 from workbench.chat.answering import recover
 from workbench.chat.exporting import branch, export

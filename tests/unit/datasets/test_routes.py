@@ -8,7 +8,7 @@ DECLARED = [value for value in vars(routes).values() if isinstance(value, Route)
 
 def test_every_route_is_bound_and_documented() -> None:
     assert api
-    assert len(DECLARED) == 7
+    assert len(DECLARED) == 8
     assert all(route.endpoint is not None and route.endpoint.__doc__ for route in DECLARED)
 
 
@@ -16,6 +16,7 @@ def test_reading_and_writing_have_permissions_of_their_own() -> None:
     assert {(route.method, route.permission) for route in DECLARED} == {
         ("GET", "datasets:read"),
         ("POST", "datasets:write"),
+        ("PATCH", "datasets:write"),
     }
 
 
@@ -24,6 +25,7 @@ def test_the_paths_are_those_of_the_requirements() -> None:
         "GET /api/datasets",
         "POST /api/datasets",
         "GET /api/datasets/{dataset_id}",
+        "PATCH /api/datasets/{dataset_id}",
         "GET /api/datasets/{dataset_id}/versions",
         "POST /api/datasets/{dataset_id}/versions",
         "GET /api/datasets/versions/{version_id}",

@@ -11,7 +11,7 @@ import pytest
 from servers import until
 from sqlalchemy import select
 
-from workbench.accounts.service import owner
+from workbench.accounts.people import owner
 from workbench.core.context import Context
 from workbench.core.database import Database
 from workbench.core.lineage import Ref, edges

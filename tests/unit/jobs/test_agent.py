@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 import workbench
-from workbench.accounts.service import owner
+from workbench.accounts.people import owner
 from workbench.core import events
 from workbench.core.context import Context
 from workbench.core.database import Database

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from workbench.accounts.service import owner
+from workbench.accounts.people import owner
 from workbench.core.bus import EventBus
 from workbench.core.context import StreamContext
 from workbench.jobs.feed import follow

@@ -1,0 +1,363 @@
+"""From a stranger to a person: register, verify the address, log in, and a forgotten password.
+
+Answers are the same for known and unknown addresses. Passwords are hashed outside any transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from workbench.accounts import audit, limits, logins, mail, once, passwords, people, schemas
+from workbench.accounts.roles import Role
+from workbench.accounts.signing import keys
+from workbench.accounts.tables import OnceToken, User
+from workbench.core.clock import utcnow
+from workbench.core.context import ANONYMOUS, Context, StreamContext
+from workbench.core.errors import Conflict, Forbidden, Invalid, Unauthenticated
+from workbench.core.ids import new_id
+from workbench.core.texts import text
+
+T = TypeVar("T")
+REGISTERED = "If this address can have an account here, a mail with a link is on its way; follow it within 24 hours."
+MAILED = "If this address has an account here, a mail with a link is on its way."
+
+
+class RegistrationClosed(Forbidden):
+    """Nobody can make an account here by themselves."""
+
+    code = "auth.registration_closed"
+
+
+class InvitationRefused(Forbidden):
+    """The invitation cannot be used."""
+
+    code = "auth.invitation_refused"
+
+
+class LoginRefused(Unauthenticated):
+    """The address or the password is wrong."""
+
+    code = "auth.login_refused"
+
+
+class Unverified(Forbidden):
+    """The address is not verified."""
+
+    code = "auth.unverified"
+
+
+class Disabled(Forbidden):
+    """The account is disabled."""
+
+    code = "auth.disabled"
+
+
+class CodeRefused(Invalid):
+    """The link is not one that can be used."""
+
+    code = "auth.code_refused"
+
+
+class WrongPassword(Forbidden):
+    """The present password is wrong."""
+
+    code = "auth.wrong_password"
+
+
+class NoAccount(Conflict):
+    """The server's owner has no account."""
+
+    code = "auth.no_account"
+
+
+async def register(context: StreamContext, wanted: schemas.Registration) -> schemas.Accepted:
+    """Make an account that its address must verify; an address that has one already gets a mail that says so."""
+    limits.count(limits.REGISTRATION, "register", context.request.address)
+    await asyncio.to_thread(_check_mode, context, wanted)
+    password_hash = await passwords.hashed(wanted.password.get_secret_value())
+
+    def insert() -> None:
+        with context.write() as writing:
+            role = _role(writing, wanted)
+            known = people.by_address(writing.session, wanted.email)
+            if known is None:
+                user = add(writing.session, wanted.email, wanted.name, password_hash, role)
+                actor = people.principal(writing.session, user)
+                address = context.request.address
+                audit.record(writing.session, actor, "auth.register", user.id, address=address, role=role)
+                _mail_code(writing, user, "verify")
+            elif people.is_active(known):
+                _mail_text(writing, known, "known", writing.request.base_url)
+            else:
+                _mail_code(writing, known, "verify")
+
+    try:
+        await asyncio.to_thread(insert)
+    except IntegrityError:  # another request was first with this address
+        await asyncio.to_thread(insert)
+    return schemas.Accepted(message=REGISTERED)
+
+
+def add(session: Session, email: str, name: str, password_hash: str, role: Role) -> User:
+    """Add an account whose address is not verified yet."""
+    user = User(
+        id=new_id("usr"),
+        email=email.strip(),
+        email_norm=people.normal(email),
+        name=name.strip(),
+        password_hash=password_hash,
+        role=role,
+        epoch=0,
+        created_at=utcnow(),
+    )
+    session.add(user)
+    session.flush()
+    return user
+
+
+def verify(context: Context, code: str) -> schemas.Accepted:
+    """Take the code of a verification mail."""
+    used = once.consume(context.session, "verify", code)
+    user = context.session.get(User, used.user_id) if used is not None else None
+    if user is None:
+        raise CodeRefused("This link was used before, or is older than 24 hours; ask for another one.")
+    if user.verified_at is None:
+        user.verified_at = utcnow()
+    context.noted["user"] = user.id
+    return schemas.Accepted(message="The address is verified; you can log in now.")
+
+
+def resend(context: Context, email: str) -> schemas.Accepted:
+    """Mail the verification link once more."""
+    user = people.by_address(context.session, email)
+    spent = limits.is_spent(limits.MAIL, "verify", people.normal(email))
+    if user is not None and user.verified_at is None and not spent:
+        _mail_code(context, user, "verify")
+    return schemas.Accepted(message=MAILED)
+
+
+def forgot(context: Context, email: str) -> schemas.Accepted:
+    """Mail a link with which a new password can be set."""
+    user = people.by_address(context.session, email)
+    spent = limits.is_spent(limits.MAIL, "reset", people.normal(email))
+    if user is not None and user.disabled_at is None and not spent:
+        _mail_code(context, user, "reset")
+    return schemas.Accepted(message=MAILED)
+
+
+async def reset(context: StreamContext, wanted: schemas.PasswordReset) -> schemas.Accepted:
+    """Set a new password with the code of a mail, and end every earlier credential."""
+
+    def look() -> bool:
+        with context.read() as reading:
+            return once.look(reading.session, "reset", wanted.code) is not None
+
+    def save() -> bool:
+        with context.write() as writing:
+            used = once.consume(writing.session, "reset", wanted.code)
+            user = writing.session.get(User, used.user_id) if used is not None else None
+            if user is None:
+                return False
+            user.verified_at = user.verified_at or utcnow()  # the mail was read
+            _set_password(writing, user, password_hash, "auth.password_reset")
+            return True
+
+    refused = CodeRefused("This link was used before, or is older than 30 minutes; ask for another one.")
+    if not await asyncio.to_thread(look):
+        raise refused
+    password_hash = await passwords.hashed(wanted.password.get_secret_value())
+    if not await asyncio.to_thread(save):
+        raise refused
+    return schemas.Accepted(message="The password is set, and every earlier login has ended; log in with it now.")
+
+
+async def change_password(context: StreamContext, wanted: schemas.PasswordChange) -> schemas.Accepted:
+    """Set a new password in place of the present one, and end every earlier credential, this one included."""
+
+    def find() -> User:
+        with context.read() as reading:
+            return account(reading)
+
+    def save() -> None:
+        with context.write() as writing:
+            user = account(writing)
+            limits.forgive(user.email_norm, context.request.address)
+            _set_password(writing, user, password_hash, "auth.password_changed")
+
+    user = await asyncio.to_thread(find)
+    limits.count_login(user.email_norm, context.request.address)
+    if not await passwords.matches(user.password_hash, wanted.current.get_secret_value()):
+        raise WrongPassword("The present password is wrong.")
+    password_hash = await passwords.hashed(wanted.password.get_secret_value())
+    await asyncio.to_thread(save)
+    return schemas.Accepted(message="The password is changed, and every earlier login has ended; log in with it now.")
+
+
+async def log_in(context: StreamContext, wanted: schemas.LoginCreate, begin: Callable[[Session, User], T]) -> T:
+    """Check a password and let `begin` make the login; a wrong one is counted, and answered as an unknown address."""
+    account_name = people.normal(wanted.email)
+    limits.count_login(account_name, context.request.address)
+
+    def find() -> User | None:
+        with context.read() as reading:
+            return people.by_address(reading.session, wanted.email)
+
+    user = await asyncio.to_thread(find)
+    password = wanted.password.get_secret_value()
+    known_hash = user.password_hash if user is not None else None
+    fits = await passwords.matches(known_hash, password)
+    fresh = await passwords.hashed(password) if fits and known_hash and passwords.is_outdated(known_hash) else None
+    if fits:
+        limits.forgive(account_name, context.request.address)
+    return await asyncio.to_thread(_begin, context, user if fits else None, known_hash, fresh, account_name, begin)
+
+
+def _begin(
+    context: StreamContext,
+    found: User | None,
+    known_hash: str | None,
+    fresh_hash: str | None,
+    account_name: str,
+    begin: Callable[[Session, User], T],
+) -> T:
+    with context.write() as writing:
+        session = writing.session
+        user = session.get(User, found.id) if found is not None else None
+        if user is None or user.password_hash != known_hash:  # changed meanwhile
+            audit.record(
+                session,
+                ANONYMOUS,
+                "auth.login_refused",
+                address=context.request.address,
+                account=once.digest(account_name),
+            )
+            made = None
+        elif not people.is_active(user):
+            audit.record(
+                session, people.principal(session, user), "auth.login_inactive", address=context.request.address
+            )
+            made = None
+        else:
+            user.password_hash = fresh_hash or user.password_hash
+            audit.record(
+                session, people.principal(session, user), "auth.login", user.id, address=context.request.address
+            )
+            made = begin(session, user)
+    if made is not None:
+        return made
+    if user is None or user.password_hash != known_hash:
+        raise LoginRefused("The address or the password is wrong.")
+    if user.disabled_at is not None:
+        raise Disabled("This account is disabled; ask an admin.")
+    raise Unverified("This address is not verified yet: follow the link in the mail, or ask for another one.")
+
+
+async def log_in_for_tokens(context: StreamContext, wanted: schemas.LoginCreate) -> schemas.TokenPair:
+    """Log in a program: an access token and a refresh token."""
+    signing = keys(context.settings)
+
+    def begin(session: Session, user: User) -> schemas.TokenPair:
+        row = logins.begin(session, user, address=context.request.address, agent=context.request.agent)
+        return logins.with_tokens(session, row, user, signing)
+
+    return await log_in(context, wanted, begin)
+
+
+async def log_in_for_cookie(context: StreamContext, wanted: schemas.LoginCreate) -> str:
+    """Log in a browser: what its cookie shall hold."""
+
+    def begin(session: Session, user: User) -> str:
+        row = logins.begin(session, user, address=context.request.address, agent=context.request.agent)
+        return logins.with_cookie(session, row)
+
+    return await log_in(context, wanted, begin)
+
+
+async def refresh(context: StreamContext, token: str) -> schemas.TokenPair:
+    """Exchange a refresh token; that a used one came again is kept, also when the answer is a refusal."""
+
+    def exchange() -> schemas.TokenPair | None:
+        with context.write() as writing:
+            return logins.rotate(writing, token, keys(context.settings))
+
+    pair = await asyncio.to_thread(exchange)
+    if pair is None:
+        raise logins.RefreshRefused("This refresh token is unknown, used or expired; log in again.")
+    return pair
+
+
+def update_me(context: Context, change: schemas.MeUpdate) -> None:
+    """Change what people may change of their own account."""
+    account(context).name = change.name.strip()
+    context.session.flush()
+
+
+def account(context: Context) -> User:
+    """Return the caller's account; raises `NoAccount` for the server's owner."""
+    row = context.session.get(User, context.user.id)
+    if row is None:
+        raise NoAccount("The server's owner has no account; `workbench admin create` makes one.")
+    return row
+
+
+def _check_mode(context: StreamContext, wanted: schemas.Registration) -> None:
+    with context.read() as reading:
+        _invitation(reading.session, wanted, use=False, mode=context.settings.registration)
+
+
+def _role(context: Context, wanted: schemas.Registration) -> Role:
+    """Return the role of a new account, and use its invitation up."""
+    used = _invitation(context.session, wanted, use=True, mode=context.settings.registration)
+    return used.data["role"] if used is not None else "reviewer"
+
+
+def _invitation(session: Session, wanted: schemas.Registration, *, use: bool, mode: str) -> OnceToken | None:
+    """Return the invitation that came along; raise when one is needed that is not there."""
+    if mode == "closed":
+        raise RegistrationClosed("Accounts are made by an admin here; ask for one.")
+    if wanted.invitation is None:
+        if mode == "invite":
+            raise RegistrationClosed("An account needs an invitation here; ask an admin for a link.")
+        return None
+    found = once.look(session, "invite", wanted.invitation)
+    if found is None or found.data.get("email") not in (None, people.normal(wanted.email)):
+        raise InvitationRefused("This invitation was used before, has expired, or is for another address.")
+    if use:
+        found = once.consume(session, "invite", wanted.invitation)
+        if found is None:
+            raise InvitationRefused("This invitation was used a moment ago.")
+    return found
+
+
+def _set_password(context: Context, user: User, password_hash: str, action: str) -> None:
+    user.password_hash = password_hash
+    logins.end_everything(context.session, user)
+    once.withdraw(context.session, "reset", user.id)
+    for purpose in ("socket", "dashboard"):
+        once.withdraw(context.session, purpose, user.id)
+    actor = people.principal(context.session, user)
+    audit.record(context.session, actor, action, user.id, address=context.request.address)
+
+
+def _mail_code(context: Context, user: User, purpose: once.Purpose) -> None:
+    once.withdraw(context.session, purpose, user.id)
+    _, code = once.issue(context.session, purpose, user.id)
+    _mail_text(context, user, purpose, f"{context.request.base_url.rstrip('/')}/workbench/{purpose}?code={code}")
+
+
+def _mail_text(context: Context, user: User, kind: str, link: str) -> None:
+    language = context.request.language
+    body = text(f"mail.{kind}_body", language, name=user.name, link=link)
+    mail.enqueue(context.session, user.email, text(f"mail.{kind}_subject", language), body)
+
+
+def open_invitations(session: Session) -> list[OnceToken]:
+    """Return the invitations that can be used, newest first."""
+    live = OnceToken.used_at.is_(None) & (OnceToken.expires_at > utcnow()) & (OnceToken.purpose == "invite")
+    return list(session.scalars(select(OnceToken).where(live).order_by(OnceToken.id.desc())))
