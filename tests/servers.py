@@ -104,14 +104,14 @@ def running_lab(home: Path, command: list[str] | None = None, **variables: str) 
 
 @contextmanager
 def running_dashboards(home: Path) -> Iterator[tuple[str, str]]:
-    """Run a dashboards process beside a home's server for the length of a block: its URL and token."""
+    """Run a dashboards process beside a home's server for the length of a block: its URL, and the owner's ticket."""
     command = [sys.executable, "-m", "workbench", "dashboards", "--no-browser", "--port", "0", "--home", str(home)]
     with (home / "dashboards.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=os.environ)
     assert process.stdout is not None
     try:
         where = json.loads(process.stdout.readline())
-        yield where["url"], where["token"]
+        yield where["url"], where["ticket"]
     finally:
         process.terminate()
         process.wait(timeout=30)

@@ -160,8 +160,8 @@ class Workbench:
             self.http, self.http.call(serving_routes.deploy, body=body, idempotency_key=key, model_id=version.id).id
         )
 
-    def share(self, thing: Dataset | ModelVersion | JobHandle, audience: str = "everyone") -> None:
-        """Let everyone, a team (by its id) or nobody else (`private`) see a dataset, a model or a job.
+    def share(self, thing: Dataset | ModelVersion | JobHandle | Deployment, audience: str = "everyone") -> None:
+        """Let everyone, a team (by its id) or nobody else (`private`) see a dataset, a model, a job or a deployment.
 
         A run is shared with the model that it made and the comparison that followed it.
         """

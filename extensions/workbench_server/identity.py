@@ -57,6 +57,9 @@ class WorkbenchIdentityProvider(PasswordIdentityProvider):
             return user
         if "kernels:use" not in getattr(user, "permissions", frozenset()):
             handler.current_user = user  # the page that tells the error asks for it
+            if handler.request.headers.get("Sec-Fetch-Mode") == "navigate" and handler.request.method == "GET":
+                handler.redirect(f"{handler.base_url}workbench")  # type: ignore[attr-defined]
+                raise web.Finish
             raise web.HTTPError(403, "This account may not use kernels, files or terminals.")
         return user
 

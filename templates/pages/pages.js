@@ -69,7 +69,7 @@ function section(name, ...children) {
 
 function choice(options, chosen, attributes, change) {
   const select = make("select", attributes);
-  for (const [value, label] of options) select.append(make("option", { value, selected: value === chosen }, label));
+  for (const [value, label] of options) select.append(new Option(label, value, value === chosen, value === chosen));
   if (change) select.addEventListener("change", () => change(select));
   return select;
 }
@@ -131,13 +131,20 @@ async function tokens(me) {
     make("button", {}, word("create"))));
 }
 
+/** Names a browser and its system, which is what people recognise; any other program says its own name. */
+function program(agent) {
+  const browser = agent.match(/(Firefox|Edg|OPR|Chrome|Safari)\/(\d+)/);
+  const system = agent.match(/Android|iPhone|iPad|Windows|Mac OS X|Linux/);
+  return browser && system ? `${browser[1].replace("Edg", "Edge").replace("OPR", "Opera")} ${browser[2]}, ${system[0]}` : agent;
+}
+
 async function logins() {
   const list = make("div");
   const draw = async () => {
     const { items } = await call("GET", "api/auth/logins");
     const end = (login) => action(async () => { await call("DELETE", `api/auth/logins/${login.id}`); await draw(); }, word("ended"));
     list.replaceChildren(table([word("device"), word("address"), word("since"), word("last_used"), ""], items.map((login) => [
-      login.current ? `${login.agent} (${word("this_one")})` : login.agent, login.address, when(login.created_at), when(login.last_used_at),
+      login.current ? `${program(login.agent)} (${word("this_one")})` : program(login.agent), login.address, when(login.created_at), when(login.last_used_at),
       make("button", { onclick: end(login) }, word("end"))]), ""));
   };
   const all = action(async () => { await call("DELETE", "api/auth/logins"); location.assign(`${base}login`); });

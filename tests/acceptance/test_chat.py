@@ -10,6 +10,7 @@ import pytest
 from browser import COMMAND, open_notebook, opened, run_all
 from endless import make_endless_model
 from payloads import PAYLOADS, RUN
+from people import PASSWORD, make_person
 from playwright.sync_api import Page, expect
 from servers import Lab, running_dashboards, running_lab, until
 
@@ -21,7 +22,6 @@ from workbench.core.database import Database
 from workbench.core.http import ServerUnreachable
 from workbench.core.settings import Settings
 from workbench.testing import make_model
-from workbench_server.dashboards import REVIEWER
 
 pytestmark = [pytest.mark.slow]
 expect.set_options(timeout=60_000)  # milliseconds; only a broken test waits so long
@@ -168,12 +168,18 @@ def test_a_reviewer_talks_under_voila_and_hostile_texts_run_nothing(lab: Lab, sl
     lab.wb.chats.configure(slow.id, max_tokens=6)
     said = [GivenMessage(role="assistant", content=text) for text in PAYLOADS]
     database = Database(f"sqlite:///{lab.home / 'workbench.db'}")
-    with database.write() as session:  # as the reviewer, whose token only the dashboard's kernel has
-        context = Context(session, REVIEWER, Settings(home=lab.home))
+    with database.write() as session:
+        context = Context(session, make_person(session, "Rae", "reviewer"), Settings(home=lab.home))
         service.create(context, ConversationCreate(title="Hostile", messages=said))
     database.close()
-    with running_dashboards(lab.home) as (url, token), opened(url, viewport={"width": 390, "height": 1500}) as page:
-        page.goto(f"{url}?token={token}")
+    lab.wb.share(slow)
+    phone = {"width": 390, "height": 1500}
+    with running_dashboards(lab.home) as (url, _), opened(url, lab.url, viewport=phone) as page:
+        page.goto(url)
+        page.fill("[name=email]", "rae@example.org")
+        page.fill("[name=password]", PASSWORD)
+        page.click("button.primary")
+        page.wait_for_url(f"{url}**")
         page.goto(f"{url}voila/render/chat.ipynb?theme=dark")
         expect(page.locator(".wb-chat-message")).to_have_count(len(said))
         page.wait_for_timeout(1000)  # what was loaded by now would have run

@@ -31,10 +31,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def dashboards(lab: Lab) -> Iterator[tuple[str, str]]:
-    """A dashboards process beside the server: its URL and token."""
-    with running_dashboards(lab.home) as where:
-        yield where
+def dashboards(lab: Lab) -> Iterator[str]:
+    """The URL of a dashboards process beside the server."""
+    with running_dashboards(lab.home) as (url, _):
+        yield url
 
 
 def sharegpt() -> str:
@@ -76,34 +76,32 @@ def test_the_main_job_from_a_sharegpt_file_in_few_clicks(lab: Lab, base: Path, t
     assert len(lab.wb.runs.list()) == len(lab.wb.jobs.list(kind="evaluate")) == 1
 
 
-def test_a_reviewer_sees_the_same_numbers_under_voila(lab: Lab, dashboards: tuple[str, str], tmp_path: Path) -> None:
-    url, token = dashboards
+def test_a_reviewer_sees_the_same_numbers_under_voila(lab: Lab, dashboards: str, tmp_path: Path) -> None:
     with opened(lab.url) as page:
         open_notebook(page, lab, "comparisons.ipynb", alone=True)
         run_all(page)
         in_lab, verdict = figures(page), page.inner_text(".wb-verdict:visible")
     for width, theme in ((1280, "light"), (390, "dark")):
-        with opened(url, viewport={"width": width, "height": 1600}) as page:
-            page.goto(f"{url}?token={token}")
-            page.goto(f"{url}voila/render/comparison.ipynb?theme={theme}")
+        with opened(dashboards, lab.url, viewport={"width": width, "height": 1600}) as page:
+            page.goto(f"{lab.url}workbench/dashboards?token={lab.token}")
+            page.goto(f"{dashboards}voila/render/comparison.ipynb?theme={theme}")
             assert figures(page) == in_lab
             assert page.inner_text(".wb-verdict:visible") == verdict
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             page.screenshot(path=tmp_path / f"comparison-{width}.png")
 
 
-def test_a_reviewer_sees_the_run_and_its_lineage(lab: Lab, dashboards: tuple[str, str], tmp_path: Path) -> None:
-    url, token = dashboards
+def test_a_reviewer_sees_the_run_and_its_lineage(lab: Lab, dashboards: str, tmp_path: Path) -> None:
     run = lab.wb.runs[lab.wb.runs.list()[0].id]
     steps = [line.step for line in run.metrics()]
-    with opened(url) as page:
-        page.goto(f"{url}?token={token}")
+    with opened(dashboards, lab.url) as page:
+        page.goto(f"{lab.url}workbench/dashboards?token={lab.token}")
         page.click("a:has-text('Runs')")
         page.wait_for_function(f"document.querySelector('.js-plotly-plot')?.data?.[0]?.x?.length === {len(steps)}")
         plotted = page.evaluate("Array.from(document.querySelector('.js-plotly-plot').data[0].x)")
         assert plotted == steps
         assert page.locator("button:has-text('Cancel'):visible, button:has-text('Resume'):visible").count() == 0
-        page.goto(f"{url}voila/render/lineage.ipynb")
+        page.goto(f"{dashboards}voila/render/lineage.ipynb")
         page.wait_for_selector(".wb-node")
         names = page.locator(".wb-node strong").all_inner_texts()
         assert {f"{run.base.name}", f"{run.model.name}", "chats v1"} <= set(names)

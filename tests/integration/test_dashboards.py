@@ -1,4 +1,4 @@
-"""Dashboards under Voilà: read by whoever has the token, changed and run by nobody."""
+"""Dashboards under Voilà: read by people whom the main server knows, changed and run by nobody."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ from pathlib import Path
 
 import httpx
 import pytest
+from people import access_token, make_user
 from servers import Lab, processes_of, running_lab, until
 from sqlalchemy import select
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from workbench.accounts.tables import AccessToken
+from workbench.accounts.roles import LIMITS
+from workbench.accounts.tables import AccessToken, User
+from workbench.core.clock import utcnow
 from workbench.core.database import Database
+from workbench.core.settings import Settings
 
 KERNEL = re.compile(r'"kernelId": "([0-9a-f-]{36})"')
 IDLE_SECONDS = 1
 
 
 class Dashboards:
-    """A dashboards process, and a reviewer's browser session with it."""
+    """A dashboards process, and its owner's browser session with it."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -36,11 +40,11 @@ class Dashboards:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=os.environ | variables)
         assert self.process.stdout is not None
         where = json.loads(self.process.stdout.readline())
-        self.url, self.token = where["url"], where["token"]
+        self.url, self.ticket = where["url"], where["ticket"]
         self.client = httpx.Client(base_url=self.url, timeout=60, follow_redirects=True)
 
     def login(self) -> None:
-        self.client.get("/", params={"token": self.token})
+        self.client.get("/", params={"ticket": self.ticket})
 
     def open(self, name: str) -> str:
         """Open a dashboard and return its kernel's id."""
@@ -113,9 +117,71 @@ def test_a_stranger_gets_no_channel(dashboards: Dashboards) -> None:
         connect(f"{dashboards.url.replace('http', 'ws', 1)}api/kernels/{kernel_id}/channels")
 
 
-def test_the_servers_own_token_is_not_the_dashboards(dashboards: Dashboards, lab: Lab) -> None:
-    assert httpx.get(dashboards.url, params={"token": lab.token}).status_code == 302
-    assert httpx.get(f"{lab.url}api/jobs", headers={"Authorization": f"Bearer {dashboards.token}"}).status_code == 401
+def test_a_token_or_a_used_ticket_opens_nothing(dashboards: Dashboards, lab: Lab) -> None:
+    headers = {"Authorization": f"Bearer {lab.token}"}
+    assert httpx.get(dashboards.url, headers=headers, params={"token": lab.token}).status_code == 302
+    assert httpx.get(dashboards.url, params={"ticket": dashboards.ticket}).status_code == 302
+
+
+def test_a_stranger_is_sent_to_the_main_server_and_back_with_a_ticket(dashboards: Dashboards, lab: Lab) -> None:
+    with httpx.Client(timeout=60) as browser:
+        door = browser.get(f"{dashboards.url}voila/render/runs.ipynb", follow_redirects=True)
+        assert str(door.url).startswith(f"{lab.url}login?next=")
+        browser.get(f"{lab.url}login", params={"token": lab.token})
+        browser.get(f"{lab.url}lab", params={"token": lab.token})
+        page = browser.get(f"{dashboards.url}voila/render/runs.ipynb", follow_redirects=True)
+        assert page.url.copy_with(query=None) == f"{dashboards.url}voila/render/runs.ipynb"
+        assert KERNEL.search(page.text) is not None
+        assert "no-store" in browser.get(f"{lab.url}workbench/dashboards").headers.get("Cache-Control", "no-store")
+
+
+@pytest.fixture
+def eve(lab: Lab, dashboards: Dashboards) -> Iterator[httpx.Client]:
+    """Another visitor's browser, which came in by the main server."""
+    database = Database(f"sqlite:///{lab.home / 'workbench.db'}")
+    with database.write() as session:
+        user = session.scalar(select(User).where(User.name == "Eve")) or make_user(session, "Eve", "reviewer")
+        token = access_token(session, Settings(home=lab.home), user)
+    database.close()
+    with httpx.Client(base_url=dashboards.url, timeout=60, follow_redirects=True) as browser:
+        headers = {"Authorization": f"Bearer {token}"}
+        where = httpx.get(f"{lab.url}workbench/dashboards", headers=headers).headers["Location"]
+        assert browser.get(where).status_code == 200
+        yield browser
+
+
+def test_a_kernel_is_its_visitors_alone(dashboards: Dashboards, eve: httpx.Client, lab: Lab) -> None:
+    kernel_id = dashboards.open("runs.ipynb")
+    with dashboards.channel(kernel_id):
+        assert dashboards.client.get(f"/api/kernels/{kernel_id}").status_code == 200
+        assert eve.get(f"/api/kernels/{kernel_id}").status_code == 404
+        header = {"X-XSRFToken": eve.cookies.get("_xsrf", "")}
+        for method, path in (("DELETE", f"/api/kernels/{kernel_id}"), ("POST", f"/voila/api/shutdown/{kernel_id}")):
+            assert eve.request(method, path, headers=header).status_code in (403, 404, 405), path
+        assert eve.get("/api/kernels").status_code == 404
+        cookie = "; ".join(f"{each.name}={each.value}" for each in eve.cookies.jar)
+        url = f"{dashboards.url.replace('http', 'ws', 1)}api/kernels/{kernel_id}/channels"
+        with pytest.raises(InvalidStatus, match="404"):
+            connect(url, additional_headers={"Cookie": cookie, "Origin": dashboards.url.rstrip("/")})
+        assert any(kernel_id in line for line in processes_of(lab.home))
+
+
+def test_a_visitors_kernel_acts_as_the_visitor_and_ends_with_the_account(
+    dashboards: Dashboards, eve: httpx.Client, lab: Lab
+) -> None:
+    found = KERNEL.search(eve.get("/voila/render/runs.ipynb").text)
+    assert found is not None
+    headers = {"Authorization": f"Bearer {kernel_environment(found[1], lab.home)['WORKBENCH_TOKEN']}"}
+    me = httpx.get(f"{lab.url}api/auth/me", headers=headers).json()
+    assert (me["name"], set(me["permissions"])) == ("Eve", set(LIMITS["viewer"]))
+    database = Database(f"sqlite:///{lab.home / 'workbench.db'}")
+    with database.write() as session:
+        session.scalars(select(User).where(User.name == "Eve")).one().disabled_at = utcnow()
+    assert httpx.get(f"{lab.url}api/auth/me", headers=headers).status_code == 401
+    assert str(eve.get("/voila/render/runs.ipynb").url).startswith(f"{lab.url}login")
+    with database.write() as session:
+        session.scalars(select(User).where(User.name == "Eve")).one().disabled_at = None
+    database.close()
 
 
 def test_the_list_speaks_the_readers_language(dashboards: Dashboards) -> None:
@@ -152,10 +218,10 @@ def test_a_dashboards_kernel_may_read_only(dashboards: Dashboards, lab: Lab) -> 
     headers = {"Authorization": f"Bearer {environment['WORKBENCH_TOKEN']}"}
     assert environment["WORKBENCH_URL"] == lab.url
     assert environment["WORKBENCH_LANGUAGE"] == "en"
-    assert dashboards.token not in environment.values()
+    assert dashboards.ticket not in environment.values()
     assert "QUERY_STRING" not in environment
     with httpx.Client(base_url=lab.url, headers=headers) as client:
-        assert client.get("api/auth/me").json()["id"] == "reviewer"
+        assert client.get("api/auth/me").json()["id"] == "owner"
         assert client.get("api/models").status_code == 200
         assert client.post("api/models", json={"base": "/"}).status_code == 403
         assert client.post("api/jobs/job_1/cancel").status_code == 403
