@@ -23,6 +23,13 @@ class LoginPage(FormPage):
 
     name, schema = "login", schemas.LoginCreate
 
+    @property
+    def content_security_policy(self) -> str:
+        """See the base class; a login may lead on to the dashboards, which are another origin."""
+        where = urlsplit(dashboards_url(self) or "")
+        beyond = f" {where.scheme}://{where.netloc}" if where.netloc else ""
+        return super().content_security_policy.replace("form-action 'self'", f"form-action 'self'{beyond}")
+
     def fields(self) -> Sequence[Field]:
         """See the base class."""
         email = self.field("email", "email", "username", self.typed("email"))
@@ -258,7 +265,7 @@ class DashboardsPage(PageHandler):
         """Redirect with a ticket, or say that no dashboards run."""
         person = self.person
         assert person is not None, "anonymous callers were sent to the login page"
-        url = self.dashboards_url()
+        url = dashboards_url(self)
         if url is None or "datasets:read" not in person.permissions:
             self.page("home", self.word("dashboards_link"), error=self.word("no_dashboards"))
             return
@@ -270,15 +277,16 @@ class DashboardsPage(PageHandler):
         path = self.get_query_argument("path", "").lstrip("/")
         self.redirect(f"{url.rstrip('/')}/{quote(path)}?ticket={ticket}")
 
-    def dashboards_url(self) -> str | None:
-        """Return where the reader's browser reaches the dashboards, None when none run."""
-        settings = self.server.settings
-        running = live_servers(settings.home, launch.DASHBOARDS)
-        if settings.dashboards_url is not None or not running:
-            return settings.dashboards_url if running else None
-        here = urlsplit(str(running[-1]["url"]))
-        host = urlsplit(f"//{self.request.host}").hostname or "127.0.0.1"
-        return here._replace(netloc=f"{host}:{here.port}").geturl()
+
+def dashboards_url(handler: PageHandler) -> str | None:
+    """Return where the reader's browser reaches the dashboards, None when none run."""
+    settings = handler.server.settings
+    running = live_servers(settings.home, launch.DASHBOARDS)
+    if settings.dashboards_url is not None or not running:
+        return settings.dashboards_url if running else None
+    here = urlsplit(str(running[-1]["url"]))
+    host = urlsplit(f"//{handler.request.host}").hostname or "127.0.0.1"
+    return here._replace(netloc=f"{host}:{here.port}").geturl()
 
 
 PAGES: tuple[tuple[str, type[PageHandler]], ...] = (

@@ -218,7 +218,7 @@ class AppPage(PageHandler):
         assert person is not None, "anonymous callers were sent to the login page"
         if self.permission is not None and self.permission not in person.permissions:
             self.set_status(403)
-            self.page("error", self.word(f"{self.kind}_title"), error=self.word("forbidden"))
+            self.page("home", self.word(f"{self.kind}_title"), error=self.word("forbidden"))
             return
         self.show()
 

@@ -72,7 +72,7 @@ def test_from_the_registration_to_the_logout(lab: Lab, post: Mailbox, database: 
         page.goto(post.link_for(EMAIL))
         page.click("button.primary")
         expect(page.locator(".notice")).to_contain_text("verified")
-        page.click("text=Log in")
+        page.click("main a >> text=Log in")
         log_in(page, EMAIL)
         page.wait_for_url("**/workbench")
         assert page.locator("main a").all_inner_texts() == ["Dashboards", "Account"], "a reviewer’s ways"
@@ -81,7 +81,7 @@ def test_from_the_registration_to_the_logout(lab: Lab, post: Mailbox, database: 
         page.wait_for_selector("#profile")
         assert page.locator("#tokens").count() == 0, "no personal tokens for a reviewer"
         assert page.goto(f"{lab.url}workbench/admin").status == 403  # type: ignore[union-attr]
-        expect(page.locator(".error")).to_contain_text("role does not allow")
+        expect(page.locator("div.error")).to_contain_text("role does not allow")
         page.goto(f"{lab.url}lab")
         assert page.url == f"{lab.url}workbench", "a reviewer has no JupyterLab"
 

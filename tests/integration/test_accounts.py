@@ -137,10 +137,19 @@ def columns(user: User) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "field",
-    [{"role": "admin"}, {"verified_at": "2026-01-01T00:00:00Z"}, {"id": "owner"}, {"email": "x@y.org"},
-     {"permissions": ["users:manage"]}, {"epoch": 0}, {"is_admin": True}, {"password_hash": "x"}, {"disabled_at": None}],
+    [
+        {"role": "admin"},
+        {"verified_at": "2026-01-01T00:00:00Z"},
+        {"id": "owner"},
+        {"email": "x@y.org"},
+        {"permissions": ["users:manage"]},
+        {"epoch": 0},
+        {"is_admin": True},
+        {"password_hash": "x"},
+        {"disabled_at": None},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_nobody_gives_themselves_more(lab: Lab, database: Database, field: dict[str, Any]) -> None:
     user, token = known(lab, database, "reviewer")
     before = columns(user)
@@ -281,8 +290,15 @@ def test_a_cookie_is_for_its_own_pages_alone_and_slides_on(lab: Lab, database: D
 
 @pytest.mark.parametrize(
     "wanted",
-    ["http://evil.example/", "//evil.example", "/\\evil.example", "https:evil.example", "javascript:alert(1)", "\\\\evil"],
-)  # fmt: skip
+    [
+        "http://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "https:evil.example",
+        "javascript:alert(1)",
+        "\\\\evil",
+    ],
+)
 def test_a_login_leads_nowhere_else(lab: Lab, database: Database, wanted: str) -> None:
     user, _ = known(lab, database)
     with browser(lab) as client:
