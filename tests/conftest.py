@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from people import PASSWORD, SMTP_PASSWORD
 from sqlalchemy import make_url
 
 from workbench.accounts.people import owner
@@ -34,6 +36,37 @@ def no_process_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     while (left := _left_over(base)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not left, "tests left processes running:\n" + "\n".join(left)
+
+
+#: What no file may hold after the tests: passwords, and what looks like one of our tokens or links.
+SECRETS = re.compile(
+    rb"wb[krs]_[\w-]{40}|eyJhbGciOi[\w-]+\.[\w-]+\.[\w-]{20}|\?(?:code|invitation)=[\w-]{40}|"
+    + b"|".join(re.escape(secret.encode()) for secret in (PASSWORD, SMTP_PASSWORD))
+)
+#: Where a token is kept on purpose, readable by its owner only.
+KEPT = {"credentials.json"}
+LARGEST = 64 << 20  # bytes; weights and data beyond hold no secret
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_secret_is_written_down(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail the session when a secret of a test lies in any file that the servers have written.
+
+    Those are logs, databases, executed notebooks and reports. Mails are printed where no mail server is set; a log with
+    such a mail is passed over for its links alone.
+    """
+    yield
+    found = []
+    for path in tmp_path_factory.getbasetemp().rglob("*"):
+        if not path.is_file() or path.is_symlink() or path.name in KEPT or path.stat().st_size > LARGEST:
+            continue
+        secrets = {match for match in SECRETS.findall(path.read_bytes()) if not _is_printed_mail(path, match)}
+        found += [f"{path}: {secret[:12]!r}…" for secret in secrets]
+    assert not found, "secrets were written down:\n" + "\n".join(found[:50])
+
+
+def _is_printed_mail(path: Path, secret: bytes) -> bool:
+    return path.name == "test-server.log" and secret.startswith(b"?") and b"WORKBENCH_SMTP_URL" in path.read_bytes()
 
 
 def _left_over(base: str) -> list[str]:

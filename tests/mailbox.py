@@ -11,6 +11,8 @@ from email.message import EmailMessage
 from typing import Any
 
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+from people import SMTP_PASSWORD
 from servers import until
 
 from workbench.launch import free_port
@@ -30,7 +32,7 @@ class Mailbox:
     @property
     def url(self) -> str:
         """What WORKBENCH_SMTP_URL is set to."""
-        return f"smtp://127.0.0.1:{self.port}"
+        return f"smtp://workbench:{SMTP_PASSWORD}@127.0.0.1:{self.port}"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         """Take a mail."""
@@ -40,9 +42,13 @@ class Mailbox:
             self.mails.append(mail)
         return "250 OK"
 
+    def _authenticate(self, server: Any, session: Any, envelope: Any, mechanism: str, given: Any) -> AuthResult:
+        return AuthResult(success=(given.login, given.password) == (b"workbench", SMTP_PASSWORD.encode()))
+
     def start(self) -> None:
         """Begin to take mails."""
-        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+        options = {"auth_required": True, "auth_require_tls": False, "authenticator": self._authenticate}
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port, **options)
         self._controller.start()
 
     def stop(self) -> None:

@@ -13,6 +13,7 @@ from workbench.core.context import Principal
 from workbench.core.settings import Settings
 
 PASSWORD = "a long enough password"
+SMTP_PASSWORD = "canary-of-the-mail-server"
 #: One hash for all of them: argon2 takes its time.
 HASH = passwords.HASHER.hash(PASSWORD)
 

@@ -40,8 +40,8 @@ from workbench.testing import demo_rows, make_model
 
 ROLES = {"r": "reviewer", "R": "researcher", "m": "maintainer", "a": "admin"}
 #: Method and path; who may (a letter a role, `*` also strangers); what another's thing is to them: `own`: not there for
-#: reviewer and researcher, and open to who manages the workspace; `self`: not there for anyone; `-`: there is none;
-#: the status of an allowance.
+#: reviewer and researcher, and open to who manages the workspace; `own!`: likewise, and not changed by them when it is
+#: shared with everyone; `self`: not there for anyone; `-`: there is none; the status of an allowance.
 TABLE = """
 POST   /api/auth/register                                * - 202
 POST   /api/auth/verify                                  * - 200
@@ -81,19 +81,19 @@ GET    /api/workbench/docs                               rRma - 200
 GET    /api/datasets                                     rRma - 200
 POST   /api/datasets                                     Rma - 201
 GET    /api/datasets/{dataset_id}                        rRma own 200
-PATCH  /api/datasets/{dataset_id}                        Rma own 200
+PATCH  /api/datasets/{dataset_id}                        Rma own! 200
 GET    /api/datasets/{dataset_id}/versions               rRma own 200
-POST   /api/datasets/{dataset_id}/versions               Rma own 201
+POST   /api/datasets/{dataset_id}/versions               Rma own! 201
 GET    /api/datasets/versions/{dataset_version_id}       rRma own 200
 GET    /api/datasets/versions/{dataset_version_id}/rows  rRma own 200
 GET    /api/datasets/{dataset_id}/rows/{row_id}/models   rRma own 200
 GET    /api/models                                       rRma - 200
 POST   /api/models                                       Rma - 200
 GET    /api/models/{model_id}                            rRma own 200
-PATCH  /api/models/{model_id}                            Rma own 200
+PATCH  /api/models/{model_id}                            Rma own! 200
 GET    /api/models/{model_id}/versions                   rRma own 200
 GET    /api/models/versions/{version_id}                 rRma own 200
-PATCH  /api/models/versions/{version_id}                 Rma own 200
+PATCH  /api/models/versions/{version_id}                 Rma own! 200
 GET    /api/models/versions/{version_id}/lineage         rRma own 200
 POST   /api/models/{model_id}/deploy                     Rma own 202
 GET    /api/train/preview                                Rma own 200
@@ -102,9 +102,9 @@ GET    /api/train/versions/{version_id}/rows             rRma own 404:model.not_
 GET    /api/jobs                                         rRma - 200
 POST   /api/jobs/notebooks                               Rma - 202
 GET    /api/jobs/{job_id}                                rRma own 200
-PATCH  /api/jobs/{job_id}                                Rma own 200
-POST   /api/jobs/{job_id}/cancel                         Rma own 200
-POST   /api/jobs/{job_id}/resume                         Rma own 200
+PATCH  /api/jobs/{job_id}                                Rma own! 200
+POST   /api/jobs/{job_id}/cancel                         Rma own! 200
+POST   /api/jobs/{job_id}/resume                         Rma own! 200
 GET    /api/jobs/{job_id}/log                            rRma own 200
 GET    /api/jobs/{job_id}/metrics                        rRma own 200
 GET    /api/jobs/{job_id}/notebook                       rRma own 404:notebook.not_found
@@ -116,7 +116,7 @@ GET    /api/evaluation/{evaluation_id}/samples           rRma own 200
 GET    /api/evaluation/{evaluation_id}/report            rRma own 200
 GET    /api/deployments                                  rRma - 200
 GET    /api/deployments/{deployment_id}                  rRma own 200
-POST   /api/deployments/{deployment_id}/stop             Rma own 200
+POST   /api/deployments/{deployment_id}/stop             Rma own! 200
 GET    /api/deployments/{deployment_id}/log              rRma own 200
 WS     /ws/deployments/{deployment_id}                   rRma own 101
 GET    /api/chat/models                                  rRma - 200
@@ -308,6 +308,10 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 # factories: each makes a thing of a person directly in the database, and returns its id
 
 
+#: What the things of `arranged` are shared with.
+audience = "private"
+
+
 def copy_of(session: Session, row: Any, **changes: Any) -> Any:
     """Return a copy of a row."""
     values = {column.name: getattr(row, column.name) for column in type(row).__table__.columns}
@@ -328,7 +332,7 @@ def dataset(session: Session, owner: str) -> tuple[str, str]:
         owner_id=owner,
         name=f"data {identity}",
         head_version_id=head,
-        audience="private",
+        audience=audience,
     )
     copy_of(session, version, id=head, dataset_id=identity)
     return identity, head
@@ -338,14 +342,14 @@ def model(session: Session, owner: str) -> tuple[str, str]:
     template = session.scalars(select(Model).where(Model.name == "tiny", Model.owner_id == "owner")).one()
     version = session.scalars(select(ModelVersion).where(ModelVersion.model_id == template.id)).first()
     identity, only = new_id("mdl"), new_id("mv")
-    copy_of(session, template, id=identity, owner_id=owner, name=f"model {identity}", audience="private")
+    copy_of(session, template, id=identity, owner_id=owner, name=f"model {identity}", audience=audience)
     copy_of(session, version, id=only, model_id=identity, author_id=owner, fingerprint=identity)
     return identity, only
 
 
 def job(session: Session, owner: str, kind: str = "train", state: str = "queued", spec: Any = None) -> str:
     made = Job(
-        id=new_id("job"), kind=kind, title="x", owner_id=owner, owner_name="x", audience="private", spec=spec or {},
+        id=new_id("job"), kind=kind, title="x", owner_id=owner, owner_name="x", audience=audience, spec=spec or {},
         cpus=1, gpus=0, state=state, attempt_no=0, cancel_requested=False, created_at=utcnow(),
     )  # fmt: skip
     session.add(made)
@@ -471,7 +475,7 @@ ARRANGE: dict[str, Arrange] = {
     "DELETE /api/auth/invitations/{invitation_id}": lambda s, o, b: Case({"invitation_id": invitation_row(s)}),
     "POST /api/datasets": lambda s, o, b: Case(query={"filename": f"d{uuid.uuid4().hex}.jsonl"}, content=ROWS),
     "PATCH /api/datasets/{dataset_id}": lambda s, o, b: Case(
-        {"dataset_id": dataset(s, o)[0]}, body={"audience": "everyone"}
+        {"dataset_id": dataset(s, o)[0]}, body={"audience": "everyone" if audience == "private" else "private"}
     ),
     "POST /api/datasets/{dataset_id}/versions": lambda s, o, b: (
         lambda made: Case(
@@ -481,7 +485,9 @@ ARRANGE: dict[str, Arrange] = {
         )
     )(dataset(s, o)),
     "POST /api/models": lambda s, o, b: Case(body={"base": str(b.base)}),
-    "PATCH /api/models/{model_id}": lambda s, o, b: Case({"model_id": model(s, o)[0]}, body={"audience": "everyone"}),
+    "PATCH /api/models/{model_id}": lambda s, o, b: Case(
+        {"model_id": model(s, o)[0]}, body={"audience": "everyone" if audience == "private" else "private"}
+    ),
     "PATCH /api/models/versions/{version_id}": lambda s, o, b: Case(
         {"version_id": model(s, o)[1]}, body={"notes": "x"}
     ),
@@ -499,7 +505,9 @@ ARRANGE: dict[str, Arrange] = {
         }
     ),
     "POST /api/jobs/notebooks": lambda s, o, b: Case(body={"notebook": NOTEBOOK}),
-    "PATCH /api/jobs/{job_id}": lambda s, o, b: Case({"job_id": job(s, o)}, body={"audience": "everyone"}),
+    "PATCH /api/jobs/{job_id}": lambda s, o, b: Case(
+        {"job_id": job(s, o)}, body={"audience": "everyone" if audience == "private" else "private"}
+    ),
     "POST /api/jobs/{job_id}/resume": lambda s, o, b: Case({"job_id": job(s, o, state="failed")}),
     "POST /api/evaluation/models/{model_id}": lambda s, o, b: Case(
         {"model_id": model(s, o)[1]}, body={"data": {"version_id": dataset(s, o)[1], "split": "test"}}
@@ -539,8 +547,10 @@ MAKERS: dict[str, Callable[[Session, str], str]] = {
 }
 
 
-def arranged(bench: Bench, key: str, owner: str) -> Case:
+def arranged(bench: Bench, key: str, owner: str, shared: bool) -> Case:
     """Make what a request needs, as things of `owner`."""
+    global audience
+    audience = "everyone" if shared else "private"
     with bench.database.write() as session:
         if key in ARRANGE:
             return ARRANGE[key](session, owner, bench)
@@ -603,15 +613,18 @@ def socket(url: str, headers: dict[str, str]) -> tuple[int, str, str]:
         return (302, "", "/login?next=") if status == 200 else (status, "", "")
 
 
-def expected(row: Row, letter: str, foreign: bool) -> str:
+WHOSE = ("one's own", "another's", "another's, shared")
+
+
+def expected(row: Row, letter: str, whose: str) -> str:
     """Return what the table says: `allowed`, `403`, `404`, or `anonymous`."""
     if letter == "":
         return "allowed" if row.who == "*" else "anonymous"
     if row.who != "*" and letter not in row.who:
         return "403"
-    if foreign and (row.rule == "self" or (row.rule == "own" and letter in "rR")):
+    if whose != "one's own" and (row.rule == "self" or (whose == "another's" and letter in "rR")):
         return "404"
-    return "allowed"
+    return "403" if whose == "another's, shared" and row.rule == "own!" and letter in "rR" else "allowed"
 
 
 def wrong(row: Row, want: str, found: tuple[int, str, str], changed: bool) -> str:
@@ -657,16 +670,16 @@ def test_every_route_for_every_role(bench: Bench, capsys: pytest.CaptureFixture[
     for row in lines():
         for letter in ("", *ROLES):
             user_id = bench.people.get(letter, "")
-            for foreign in (False, True) if letter and row.rule != "-" else (False,):
+            for whose in WHOSE if letter and row.rule != "-" else WHOSE[:1]:
                 cells += 1
-                case = arranged(bench, row.key, bench.other if foreign or not user_id else user_id)
+                owner = user_id if user_id and whose == "one's own" else bench.other
+                case = arranged(bench, row.key, owner, shared=whose == "another's, shared")
                 token = bench.token(user_id) if user_id else None
-                want = expected(row, letter, foreign)
+                want = expected(row, letter, whose)
                 before = bench.rows()
                 found = send(bench, row, case, token)
                 fault = wrong(row, want, found, bench.rows() != before)
                 if fault:
-                    whose = "another's" if foreign else "one's own"
                     faults.append(f"{row.key} by {ROLES.get(letter, 'a stranger')} ({whose}): {want}, but {fault}")
     with capsys.disabled():
         print(f"\n{cells} cells of our routes")
