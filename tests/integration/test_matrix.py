@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sys
 import uuid
@@ -283,7 +284,11 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     home = folder / "home"
     command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--config={config}"]
     command += ["--ServerApp.port=0", "--IdentityProvider.token=owners-token", f"--ServerApp.root_dir={folder}"]
-    variables = {"BOUNDARY_PROBE": str(report), "PYTHONPATH": str(Path(__file__).parent / "probe_extension")}
+    probe = str(Path(__file__).parent / "probe_extension")
+    variables = {
+        "BOUNDARY_PROBE": str(report),
+        "PYTHONPATH": os.pathsep.join([probe, os.environ.get("PYTHONPATH", "")]),
+    }
     variables |= {"WORKBENCH_AGENT": "external", "WORKBENCH_REGISTRATION": "open"}
     with running_lab(home, command, **variables) as lab:
         until(report.exists, 30, "the list of handlers")
