@@ -31,7 +31,8 @@ from workbench.jobs.files import live_servers, write_json
 from workbench.jobs.processes import identity
 from workbench_server import openapi
 from workbench_server.doors import PAGES
-from workbench_server.handlers import DownloadHandler, EventsHandler, PlainHandler, RouteHandler, Server, UploadHandler
+from workbench_server.execution import Server
+from workbench_server.handlers import DownloadHandler, EventsHandler, PlainHandler, RouteHandler, UploadHandler
 from workbench_server.identity import WorkbenchAuthorizer, WorkbenchIdentityProvider
 from workbench_server.keeper import AgentKeeper
 from workbench_server.kernels import WorkbenchKernelManager

@@ -19,7 +19,7 @@ from workbench.accounts import logins, people, service, signing
 from workbench.core.context import ANONYMOUS, Principal
 
 if TYPE_CHECKING:
-    from workbench_server.handlers import Server
+    from workbench_server.execution import Server
 
 COOKIE_DAYS = logins.LONGEST.days
 

@@ -21,7 +21,7 @@ from workbench.accounts import audit
 from workbench.core.context import ANONYMOUS, Context, Principal, Request, StreamContext
 from workbench.core.errors import Unavailable, WorkbenchError, invalid_input
 from workbench.core.texts import Language, catalogue, explain
-from workbench_server.handlers import Server, request_of
+from workbench_server.execution import Server, request_of
 from workbench_server.identity import OwnHandler
 
 Field = dict[str, Any]
