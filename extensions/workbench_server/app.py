@@ -37,6 +37,7 @@ from workbench_server.identity import WorkbenchAuthorizer, WorkbenchIdentityProv
 from workbench_server.keeper import AgentKeeper
 from workbench_server.kernels import WorkbenchKernelManager
 from workbench_server.sockets import SocketHandler
+from workbench_server.watch import AccessWatch
 
 #: Extensions that run code for whoever can open a page; they stay off beside ours.
 UNSAFE_EXTENSIONS = ("voila.server_extension", "jupyter_scheduler")
@@ -96,7 +97,9 @@ class WorkbenchServer(ExtensionApp):
         serverapp.kernel_manager.database = self.database  # type: ignore[attr-defined]
         signing.keys(self.workbench_settings)  # made now, not in the middle of the first login
         self.bus = EventBus(self.database)
-        self.server = Server(self.database, self.workbench_settings, self.bus, ThreadPoolExecutor(POOL_SIZE))
+        threads = ThreadPoolExecutor(POOL_SIZE)
+        watch = AccessWatch(self.database, serverapp.kernel_manager, "kernels:use")
+        self.server = Server(self.database, self.workbench_settings, self.bus, threads, watch)
         serverapp.identity_provider.server = self.server  # type: ignore[attr-defined]
 
     def initialize_handlers(self) -> None:
@@ -124,7 +127,7 @@ class WorkbenchServer(ExtensionApp):
         where = {"url": local_url(serverapp), "token": serverapp.identity_provider.token}
         where |= {"version": workbench.__version__}
         write_json(self._server_file, identity(os.getpid()) | where, mode=0o600)
-        self.tasks = [asyncio.create_task(self._send_mail())]
+        self.tasks = [asyncio.create_task(self._send_mail()), asyncio.create_task(self.server.watch.keep())]
         if self.workbench_settings.agent == "embedded":
             self.tasks.append(asyncio.create_task(AgentKeeper(self.workbench_settings).keep()))
 

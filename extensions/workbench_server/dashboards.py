@@ -26,6 +26,7 @@ from jupyter_server.auth.identity import PasswordIdentityProvider
 from jupyter_server.base.handlers import JupyterHandler
 from tornado import web
 from tornado.ioloop import IOLoop
+from tornado.websocket import WebSocketHandler
 from traitlets.config import Config
 from voila.app import Voila
 from voila.static_file_handler import AllowListFileHandler
@@ -33,7 +34,7 @@ from voila.tornado.contentshandler import VoilaContentsHandler
 from voila.tornado.treehandler import TornadoVoilaTreeHandler
 
 from workbench import launch
-from workbench.accounts import logins, once, people
+from workbench.accounts import once, people
 from workbench.accounts import service as accounts
 from workbench.accounts.roles import LIMITS
 from workbench.core.context import Principal
@@ -43,8 +44,9 @@ from workbench.core.texts import Language, text
 from workbench.jobs.files import live_servers, write_json
 from workbench.jobs.processes import identity
 from workbench_server.identity import COOKIE_DAYS, user_of
-from workbench_server.kernels import WorkbenchKernelManager, visitor
+from workbench_server.kernels import WorkbenchKernelManager
 from workbench_server.language import accepted_language
+from workbench_server.watch import AccessWatch
 
 #: The addresses of kernels: their channels, and their end.
 KERNEL_PATH = re.compile(r"/(?:api/kernels|voila/api/shutdown|voila/query|voila/execution)/([^/]+)")
@@ -67,15 +69,18 @@ class DashboardIdentityProvider(PasswordIdentityProvider):
     #: Set before the first request.
     database: Database
     kernels: DashboardKernelManager
+    watch: AccessWatch
 
     async def get_user(self, handler: web.RequestHandler) -> User | None:
         """Return the visitor; the kernels of others are not there."""
         known = getattr(handler, "_jupyter_current_user", None)
         if known is not None:
             return cast(User, known)
-        visitor = await self._by_ticket(handler) or await self._by_cookie(handler)
+        visitor = await self._by_cookie(handler) or await self._by_ticket(handler)
+        if visitor is not None and isinstance(handler, WebSocketHandler):
+            self.watch.opened(handler, visitor, "datasets:read")
         named = KERNEL_PATH.search(handler.request.path)
-        if visitor is not None and named is not None and self.kernels.owners.get(named[1]) != visitor.id:
+        if visitor is not None and named is not None and not self._is_of(named[1], visitor):
             raise web.HTTPError(404)
         return user_of(visitor)
 
@@ -87,6 +92,10 @@ class DashboardIdentityProvider(PasswordIdentityProvider):
     def auth_enabled(self) -> bool:
         """Authentication is always on."""
         return True
+
+    def _is_of(self, kernel_id: str, visitor: Principal) -> bool:
+        owner = self.kernels.owners.get(kernel_id)
+        return owner is not None and owner.id == visitor.id
 
     async def _by_ticket(self, handler: web.RequestHandler) -> Principal | None:
         ticket = handler.get_query_argument("ticket", "") if handler.request.method == "GET" else ""
@@ -119,9 +128,10 @@ class DashboardIdentityProvider(PasswordIdentityProvider):
         """Return who visits, with what a viewer may; None once the account or the login on the server has ended."""
         with self.database.read() as session:
             person = people.person(session, user_id)
-            if person is None or (login_id is not None and not logins.is_live(session, login_id)):
+            if person is None or (login_id is None and user_id != people.OWNER):
                 return None
-            return replace(person, permissions=person.permissions & LIMITS["viewer"])
+            visit = replace(person, permissions=person.permissions & LIMITS["viewer"], login_id=login_id)
+            return accounts.present(session, visit) and visit
 
 
 class DashboardKernelManager(WorkbenchKernelManager):
@@ -130,10 +140,9 @@ class DashboardKernelManager(WorkbenchKernelManager):
     limit = "viewer"
     holder = "dashboard"
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)  # type: ignore[no-untyped-call]
-        #: The visitor's id by the kernel's.
-        self.owners: dict[str, str] = {}
+    def owner(self, who: Principal) -> Principal:
+        """Return whom a kernel belongs to: this visit, which ends with its login."""
+        return who
 
     @property
     def _app(self) -> Dashboards:
@@ -148,18 +157,6 @@ class DashboardKernelManager(WorkbenchKernelManager):
         """Return what the visitor's browser asks for."""
         handler = CallContext.get(CallContext.JUPYTER_HANDLER)
         return accepted_language(handler.request.headers.get("Accept-Language", "") if handler is not None else "")
-
-    async def _async_start_kernel(self, *, kernel_id: str | None = None, **kwargs: Any) -> str:
-        started = await super()._async_start_kernel(kernel_id=kernel_id, **kwargs)
-        self.owners[started] = visitor().id
-        return started
-
-    start_kernel = _async_start_kernel
-
-    def remove_kernel(self, kernel_id: str) -> Any:
-        """Forget whose it was."""
-        self.owners.pop(kernel_id, None)
-        return super().remove_kernel(kernel_id)
 
 
 class SignInHandler(JupyterHandler):
@@ -219,6 +216,7 @@ class Dashboards(Voila):  # type: ignore[misc]
         settings: dict[str, Any] = super().init_settings()
         self.kernel_manager.database = self.identity_provider.database = self.database
         self.identity_provider.kernels = self.kernel_manager
+        self.identity_provider.watch = AccessWatch(self.database, self.kernel_manager, "datasets:read")
         self.identity_provider.cookie_name = f"workbench-dashboards-{self.port}"
         headers = {
             "Content-Security-Policy": POLICY,
@@ -236,6 +234,7 @@ class Dashboards(Voila):  # type: ignore[misc]
     def start(self) -> None:
         """Serve until a signal comes; leave no kernel, token or trace of this process behind."""
         IOLoop.current().add_callback(self._announce)
+        IOLoop.current().add_callback(self.identity_provider.watch.keep)
         try:
             super().start()
         finally:

@@ -102,7 +102,8 @@ class LogoutPage(PageHandler):
         person = self.person
         if person is not None and person.login_id is not None:
             await self.in_transaction(lambda writing: logins.end(writing, str(person.login_id)))
-        self.identity_provider.clear_login_cookie(self)
+        if person is not None:
+            self.identity_provider.clear_login_cookie(self)
         self.redirect(f"{self.base_url}login")
 
 
@@ -266,7 +267,8 @@ class DashboardsPage(PageHandler):
         person = self.person
         assert person is not None, "anonymous callers were sent to the login page"
         url = dashboards_url(self)
-        if url is None or "datasets:read" not in person.permissions:
+        by_login = person.holder is None and (person.login_id is not None or person.id == people.OWNER)
+        if url is None or not by_login or "datasets:read" not in person.permissions:
             self.page("home", self.word("dashboards_link"), error=self.word("no_dashboards"))
             return
 

@@ -12,7 +12,7 @@ from jupyter_server.base.handlers import JupyterHandler
 
 from workbench.accounts import audit
 from workbench.core.bus import EventBus
-from workbench.core.context import Context, Principal, Request
+from workbench.core.context import ANONYMOUS, Context, Principal, Request
 from workbench.core.database import Database
 from workbench.core.errors import Invalid
 from workbench.core.routes import Download, Route
@@ -20,6 +20,7 @@ from workbench.core.settings import Settings
 from workbench.core.tables import IdempotencyKey
 from workbench.core.texts import preferred_language
 from workbench_server.language import accepted_language
+from workbench_server.watch import AccessWatch
 
 
 class KeyReused(Invalid):
@@ -36,6 +37,7 @@ class Server:
     settings: Settings
     bus: EventBus
     threads: ThreadPoolExecutor
+    watch: AccessWatch
     #: URL at which processes of this host reach the server.
     local_url: str = ""
 
@@ -60,7 +62,7 @@ def perform(
         content = route.adapter.dump_json(answer)
         if remember is not None:
             session.add(remember(json.loads(content)))
-        if route.method != "GET":
+        if route.method != "GET" and (user is not ANONYMOUS or context.noted):
             thing = "/".join(str(arguments[name]) for name in route.parameters) or getattr(answer, "id", "")
             audit.record(session, user, route.name, thing, address=asked.address, **context.noted)
     return content

@@ -14,6 +14,7 @@ from jupyter_server.auth.identity import PasswordIdentityProvider
 from jupyter_server.base.handlers import JupyterHandler
 from sqlalchemy.orm import Session
 from tornado import web
+from tornado.websocket import WebSocketHandler
 
 from workbench.accounts import logins, people, service, signing
 from workbench.core.context import ANONYMOUS, Principal
@@ -53,6 +54,9 @@ class WorkbenchIdentityProvider(PasswordIdentityProvider):
     async def get_user(self, handler: web.RequestHandler) -> User | None:
         """Return the caller; refuse one without `kernels:use` on any handler that is not ours."""
         user = await self._get_user(handler)
+        if isinstance(user, WorkbenchUser) and isinstance(handler, WebSocketHandler):
+            route = getattr(handler, "route", None)
+            self.server.watch.opened(handler, user.person, route.permission if route is not None else "kernels:use")
         if user is None or isinstance(handler, OwnHandler):
             return user
         if "kernels:use" not in getattr(user, "permissions", frozenset()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 from jupyter_server import CallContext
@@ -41,6 +42,15 @@ class WorkbenchKernelManager(AsyncMappingKernelManager):
     database: Database | None = None
     server_url: str
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        #: Whose a kernel is, by its id.
+        self.owners: dict[str, Principal] = {}
+
+    def owner(self, who: Principal) -> Principal:
+        """Return whom a kernel belongs to: the person, whose kernels outlive a logout."""
+        return replace(who, holder=None, login_id=None)
+
     def language(self) -> Language | None:
         """Return the visitor's language, None to leave it to the system."""
         return lab_language(cast(ServerApp, self.parent))
@@ -53,9 +63,11 @@ class WorkbenchKernelManager(AsyncMappingKernelManager):
         given = without_secrets(kwargs.get("env") or os.environ)
         language = self.language()
         kwargs["env"] = ({"WORKBENCH_LANGUAGE": language} if language is not None else {}) | given | variables
+        self.owners[kernel_id] = self.owner(visitor())
         try:
             return str(await super()._async_start_kernel(kernel_id=kernel_id, **kwargs))
         except Exception:
+            self.owners.pop(kernel_id, None)
             await asyncio.to_thread(self._revoke, kernel_id)
             raise
 
@@ -63,6 +75,7 @@ class WorkbenchKernelManager(AsyncMappingKernelManager):
 
     def remove_kernel(self, kernel_id: str) -> Any:
         """End the kernel's token with the kernel, however that ended."""
+        self.owners.pop(kernel_id, None)
         self._revoke(kernel_id)
         return super().remove_kernel(kernel_id)
 

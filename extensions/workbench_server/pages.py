@@ -138,7 +138,8 @@ class PageHandler(OwnHandler, JupyterHandler):
             with self.context.write() as writing:
                 answer = work(writing)
                 action = f"accounts.{getattr(self, 'action', type(self).__name__)}"
-                audit.record(writing.session, writing.user, action, address=self.asked.address, **writing.noted)
+                if writing.user is not ANONYMOUS or writing.noted:
+                    audit.record(writing.session, writing.user, action, address=self.asked.address, **writing.noted)
                 return answer
 
         return await asyncio.to_thread(run)

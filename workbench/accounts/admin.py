@@ -80,10 +80,12 @@ def update_user(context: Context, user_id: str, change: schemas.UserUpdate) -> s
     if change.role is not None and change.role != row.role:
         context.noted["role"] = {"from": row.role, "to": change.role}
         row.role = change.role
+        once.withdraw(context.session, "invite", row.id)
     if change.disabled is not None and change.disabled != (row.disabled_at is not None):
         context.noted["disabled"] = change.disabled
         row.disabled_at = utcnow() if change.disabled else None
         logins.end_everything(context.session, row)
+        once.withdraw(context.session, "invite", row.id)
     context.session.flush()
     return _record(context.session, row)
 
@@ -162,8 +164,10 @@ def _team(session: Session, team_id: str) -> Team:
 
 
 def _keep_an_admin(session: Session, row: User) -> None:
-    others = (User.role == "admin") & User.disabled_at.is_(None) & User.verified_at.is_not(None) & (User.id != row.id)
-    if session.scalar(select(User.id).where(others).limit(1)) is None:
+    active = (User.role == "admin") & User.disabled_at.is_(None) & User.verified_at.is_not(None)
+    # locked in one order: two admins who remove each other at once leave one
+    admins = session.scalars(select(User.id).where(active).order_by(User.id).with_for_update()).all()
+    if not set(admins) - {row.id}:
         raise LastAdmin(f"{row.email} is the last admin; make another one first.")
 
 

@@ -13,8 +13,8 @@ from workbench.core.errors import TooMany
 
 #: Failed logins of one account from one address, of one account from everywhere, of one address.
 PAIR, ACCOUNT, ADDRESS = parse("10/15 minutes"), parse("50/15 minutes"), parse("100/15 minutes")
-#: Registrations of one address; mails to one address.
-REGISTRATION, MAIL = parse("30/hour"), parse("5/hour")
+#: Registrations from one address; mails to one address; codes tried and mails asked for from one address.
+REGISTRATION, MAIL, CODES = parse("30/hour"), parse("5/hour"), parse("60/hour")
 
 _limiter = MovingWindowRateLimiter(MemoryStorage())
 
@@ -44,7 +44,13 @@ def count_login(account: str, address: str) -> None:
     """Count a login before its password is looked at."""
     count(PAIR, "login", account, address)
     count(ACCOUNT, "login", account)
-    count(ADDRESS, "login", address)
+    if not _limiter.test(ADDRESS, "login", address):
+        count(ADDRESS, "login", address)  # which raises
+
+
+def count_failure(address: str) -> None:
+    """Count a wrong password of an address; many people may log in from one, so that right ones are not counted."""
+    _limiter.hit(ADDRESS, "login", address)
 
 
 def forgive(account: str, address: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -86,16 +86,19 @@ async def register(context: StreamContext, wanted: schemas.Registration) -> sche
         with context.write() as writing:
             role = _role(writing, wanted)
             known = people.by_address(writing.session, wanted.email)
-            if known is None:
-                user = add(writing.session, wanted.email, wanted.name, password_hash, role)
-                actor = people.principal(writing.session, user)
-                address = context.request.address
-                audit.record(writing.session, actor, "auth.register", user.id, address=address, role=role)
-                _mail_code(writing, user, "verify")
-            elif people.is_active(known):
-                _mail_text(writing, known, "known", writing.request.base_url)
-            else:
-                _mail_code(writing, known, "verify")
+            spent = limits.is_spent(limits.MAIL, "register", people.normal(wanted.email))
+            if known is not None and (known.verified_at is not None or known.disabled_at is not None):
+                if not spent and people.is_active(known):
+                    _mail_text(writing, known, "known", writing.request.base_url)
+                return
+            user = known or add(writing.session, wanted.email, wanted.name, password_hash, role)
+            # until an address is verified nobody knows who was first: each link verifies its own registration
+            chosen = {"name": wanted.name.strip(), "password_hash": password_hash, "role": role}
+            _take(user, chosen)
+            actor, address = people.principal(writing.session, user), context.request.address
+            audit.record(writing.session, actor, "auth.register", user.id, address=address, role=role)
+            if not spent:
+                _mail_code(writing, user, "verify", **chosen)
 
     try:
         await asyncio.to_thread(insert)
@@ -122,12 +125,14 @@ def add(session: Session, email: str, name: str, password_hash: str, role: Role)
 
 
 def verify(context: Context, code: str) -> schemas.Accepted:
-    """Take the code of a verification mail."""
+    """Take the code of a verification mail, and with it the name and password of the registration that it was for."""
+    limits.count(limits.CODES, "codes", context.request.address)
     used = once.consume(context.session, "verify", code)
     user = context.session.get(User, used.user_id) if used is not None else None
     if user is None:
         raise CodeRefused("This link was used before, or is older than 24 hours; ask for another one.")
     if user.verified_at is None:
+        _take(user, used.data if used is not None else {})
         user.verified_at = utcnow()
     context.noted["user"] = user.id
     return schemas.Accepted(message="The address is verified; you can log in now.")
@@ -135,15 +140,17 @@ def verify(context: Context, code: str) -> schemas.Accepted:
 
 def resend(context: Context, email: str) -> schemas.Accepted:
     """Mail the verification link once more."""
+    limits.count(limits.CODES, "mails", context.request.address)
     user = people.by_address(context.session, email)
     spent = limits.is_spent(limits.MAIL, "verify", people.normal(email))
     if user is not None and user.verified_at is None and not spent:
-        _mail_code(context, user, "verify")
+        _mail_code(context, user, "verify", name=user.name, password_hash=user.password_hash, role=user.role)
     return schemas.Accepted(message=MAILED)
 
 
 def forgot(context: Context, email: str) -> schemas.Accepted:
     """Mail a link with which a new password can be set."""
+    limits.count(limits.CODES, "mails", context.request.address)
     user = people.by_address(context.session, email)
     spent = limits.is_spent(limits.MAIL, "reset", people.normal(email))
     if user is not None and user.disabled_at is None and not spent:
@@ -168,6 +175,7 @@ async def reset(context: StreamContext, wanted: schemas.PasswordReset) -> schema
             _set_password(writing, user, password_hash, "auth.password_reset")
             return True
 
+    limits.count(limits.CODES, "codes", context.request.address)
     refused = CodeRefused("This link was used before, or is older than 30 minutes; ask for another one.")
     if not await asyncio.to_thread(look):
         raise refused
@@ -187,12 +195,21 @@ async def change_password(context: StreamContext, wanted: schemas.PasswordChange
     def save() -> None:
         with context.write() as writing:
             user = account(writing)
+            if user.password_hash != found.password_hash:
+                raise WrongPassword("The password was changed by someone else a moment ago.")
             limits.forgive(user.email_norm, context.request.address)
             _set_password(writing, user, password_hash, "auth.password_changed")
 
-    user = await asyncio.to_thread(find)
-    limits.count_login(user.email_norm, context.request.address)
-    if not await passwords.matches(user.password_hash, wanted.current.get_secret_value()):
+    def refuse() -> None:
+        with context.write() as writing:
+            address = context.request.address
+            audit.record(writing.session, context.user, "auth.password_refused", found.id, address=address)
+
+    found = await asyncio.to_thread(find)
+    limits.count_login(found.email_norm, context.request.address)
+    if not await passwords.matches(found.password_hash, wanted.current.get_secret_value()):
+        limits.count_failure(context.request.address)
+        await asyncio.to_thread(refuse)
         raise WrongPassword("The present password is wrong.")
     password_hash = await passwords.hashed(wanted.password.get_secret_value())
     await asyncio.to_thread(save)
@@ -215,6 +232,8 @@ async def log_in(context: StreamContext, wanted: schemas.LoginCreate, begin: Cal
     fresh = await passwords.hashed(password) if fits and known_hash and passwords.is_outdated(known_hash) else None
     if fits:
         limits.forgive(account_name, context.request.address)
+    else:
+        limits.count_failure(context.request.address)
     return await asyncio.to_thread(_begin, context, user if fits else None, known_hash, fresh, account_name, begin)
 
 
@@ -326,7 +345,13 @@ def _invitation(session: Session, wanted: schemas.Registration, *, use: bool, mo
             raise RegistrationClosed("An account needs an invitation here; ask an admin for a link.")
         return None
     found = once.look(session, "invite", wanted.invitation)
-    if found is None or found.data.get("email") not in (None, people.normal(wanted.email)):
+    maker = people.person(session, found.user_id) if found is not None else None
+    if (
+        found is None
+        or maker is None
+        or "users:manage" not in maker.permissions
+        or found.data.get("email") not in (None, people.normal(wanted.email))
+    ):
         raise InvitationRefused("This invitation was used before, has expired, or is for another address.")
     if use:
         found = once.consume(session, "invite", wanted.invitation)
@@ -345,9 +370,15 @@ def _set_password(context: Context, user: User, password_hash: str, action: str)
     audit.record(context.session, actor, action, user.id, address=context.request.address)
 
 
-def _mail_code(context: Context, user: User, purpose: once.Purpose) -> None:
-    once.withdraw(context.session, purpose, user.id)
-    _, code = once.issue(context.session, purpose, user.id)
+def _take(user: User, chosen: dict[str, Any]) -> None:
+    """Give an account that nobody has verified what a registration has chosen."""
+    for name in chosen.keys() & {"name", "password_hash", "role"}:
+        setattr(user, name, chosen[name])
+
+
+def _mail_code(context: Context, user: User, purpose: once.Purpose, **data: Any) -> None:
+    _, code = once.issue(context.session, purpose, user.id, **data)
+    context.noted["user"] = user.id
     _mail_text(context, user, purpose, f"{context.request.base_url.rstrip('/')}/workbench/{purpose}?code={code}")
 
 

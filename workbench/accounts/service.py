@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 from sqlalchemy import ColumnElement, Select, or_, select, update
 from sqlalchemy.orm import Session
 
-from workbench.accounts import once, people, schemas
+from workbench.accounts import logins, once, people, schemas
 from workbench.accounts.once import digest
 from workbench.accounts.roles import LIMITS, Limit
 from workbench.accounts.tables import AccessToken, Team, TeamMember, User
@@ -74,6 +74,18 @@ def verify(session: Session, token: str) -> Principal | None:
     if row.scopes is not None:
         allowed &= frozenset(row.scopes)
     return replace(user, permissions=allowed, holder=Ref(kind=row.holder_kind, id=row.holder_id))
+
+
+def present(session: Session, user: Principal) -> Principal | None:
+    """Return who a caller of earlier is by now, with what they still may; None once their credential has ended."""
+    person = people.person(session, user.id)
+    if person is None or (user.login_id is not None and not logins.is_live(session, user.login_id)):
+        return None
+    if user.holder is not None:
+        same = (AccessToken.holder_kind == user.holder.kind) & (AccessToken.holder_id == user.holder.id)
+        if session.scalar(select(AccessToken.id).where(same, _live()).limit(1)) is None:
+            return None
+    return replace(person, permissions=person.permissions & user.permissions)
 
 
 def me(context: Context) -> schemas.Me:

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from workbench.accounts import audit
 from workbench.chat import openai, prompt, schemas, service
 from workbench.chat.journal import Journal
 from workbench.core.context import Context, StreamContext
@@ -234,6 +235,7 @@ def _begin(
     context: StreamContext, conversation_id: str, wanted: schemas.MessageCreate, request: Request
 ) -> tuple[schemas.StartedEvent, Journal]:
     with context.write() as writing:
+        audit.record(writing.session, context.user, "chat.say", conversation_id, address=context.request.address)
         started = service.begin(writing, conversation_id, wanted, request.deployment, request.settings)
         journal = Journal(context.settings.home, started.answer.id)
         journal.begin()  # before the commit: a row without a writer is one whose server has ended

@@ -267,4 +267,4 @@ def _saved(context: Context, version_id: str) -> schemas.ChatSettings:
 
 
 def _defaults(context: Context, deployment: Deployment) -> schemas.ChatSettings:
-    return prompt.defaults_of(serving.model_folder(context, deployment.version_id))
+    return prompt.defaults_of(serving.model_folder(context, deployment.id))

@@ -50,14 +50,15 @@ class LocalExecutor:
         self._supervisors: dict[Path, subprocess.Popen[bytes]] = {}
 
     def start(self, folder: AttemptFolder, argv: list[str], variables: Mapping[str, str]) -> None:
-        """Start the attempt's supervisor in its own session; the caller has made the folder."""
-        mark = {ATTEMPT_VARIABLE: str(folder.path)}
-        command = {"argv": argv, "env": scrubbed(variables) | mark, "grace": GRACE}
-        write_json(folder.command, command, mode=0o600)
+        """Start the attempt's supervisor in its own session; the caller has made the folder.
+
+        The job inherits the supervisor's environment: a token in `variables` is never written to a file.
+        """
+        write_json(folder.command, {"argv": argv, "grace": GRACE})
         self._supervisors[folder.path] = subprocess.Popen(
             [sys.executable, "-I", "-S", str(SUPERVISOR), str(folder.path)],
             cwd=folder.path,
-            env=scrubbed(mark),
+            env=scrubbed(variables) | {ATTEMPT_VARIABLE: str(folder.path)},
             start_new_session=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

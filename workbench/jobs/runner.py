@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
+from workbench.accounts import people
 from workbench.accounts import service as accounts
 from workbench.accounts.roles import LIMITS
 from workbench.core.clock import utcnow
@@ -93,6 +94,12 @@ class Runner:
         if job.kind not in self._kinds:
             message = f"This agent does not know jobs of the kind “{job.kind}”; a newer version has queued it."
             self._end(job, "failed", None, error_code="job.unknown_kind", error=message)
+            return
+        with self._database.read() as session:
+            owner_left = people.person(session, job.owner_id) is None
+        if owner_left:
+            message = "The account of its owner is disabled, so that nothing starts in its name."
+            self._end(job, "failed", None, error_code="job.owner_left", error=message)
             return
         folder.path.mkdir(parents=True, exist_ok=True)
         with self._database.write() as session:

@@ -56,12 +56,11 @@ def prepare_child() -> None:
 
 
 def start(folder: str, command: dict[str, object]) -> subprocess.Popen[bytes]:
-    """Start the job with its output going to output.log, and write run.json."""
+    """Start the job in this environment with its output going to output.log, and write run.json."""
     with open(os.path.join(folder, "output.log"), "ab", buffering=0) as log:
         child: subprocess.Popen[bytes] = subprocess.Popen(
             command["argv"],  # type: ignore[call-overload]
             cwd=folder,
-            env=command["env"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -19,7 +19,7 @@ from workbench.core.ownership import require_change, share
 from workbench.core.schemas import PRIVATE, Lineage, Page, PageQuery, Ref, Sharing
 from workbench.registry import schemas
 from workbench.registry.facts import read_facts
-from workbench.registry.folders import fingerprint, locate, name_of
+from workbench.registry.folders import BaseModelNotFound, fingerprint, locate, name_of
 from workbench.registry.tables import Model, ModelAlias, ModelVersion
 
 
@@ -47,17 +47,17 @@ def resolve(context: Context, base: str) -> schemas.ModelVersion:
     That is a version's id, a model's name with an alias or number (`support@champion`, `support@3`), a folder on the
     server, or a model in the hub cache. A folder that is new to the workbench is registered as a base model.
     """
-    known = _known(context.session, base)
+    known = _known(context, base)
     if known is not None:
         return _record(context.session, known)
-    found = locate(base)
+    found = _located(context, base)
     return _register(context, found, fingerprint(found))
 
 
 def folder(context: Context, base: str) -> Path:
     """Return the absolute folder of what `base` names, as `resolve` would find it; registers nothing."""
-    known = _known(context.session, base)
-    return context.settings.home / known.path if known is not None else locate(base)
+    known = _known(context, base)
+    return context.settings.home / known.path if known is not None else _located(context, base)
 
 
 def publish(
@@ -185,11 +185,29 @@ def _point(session: Session, row: ModelVersion, names: set[str]) -> None:
         session.add(ModelAlias(model_id=row.model_id, name=name, version_id=row.id, set_at=utcnow()))
 
 
-def _known(session: Session, base: str) -> ModelVersion | None:
-    """Return the registered version that an id or a `name@alias` names; None for what may be a folder."""
+def _located(context: Context, base: str) -> Path:
+    """Return the folder that `base` names; that of somebody's own model is not there for others."""
+    found = locate(base)
+    home = context.settings.home.resolve()
+    if found.is_relative_to(home):
+        table = ModelVersion.__table__  # not narrowed to what the caller sees
+        made = select(table.c.id).where(table.c.path == str(found.relative_to(home)))
+        owned = context.session.scalars(made).all()
+        if owned and not any(context.session.get(ModelVersion, identity) for identity in owned):
+            raise BaseModelNotFound(f"There is no base model “{base}” for you.")
+    return found
+
+
+def _known(context: Context, base: str) -> ModelVersion | None:
+    """Return the registered version that an id or a `name@alias` names; None for what may be a folder.
+
+    A name is first that of one's own model, then that of the newest one that was shared.
+    """
+    session = context.session
     by_id = session.get(ModelVersion, base)
     name, at, pointer = base.rpartition("@")
-    model = session.scalar(select(Model).filter_by(name=name).order_by(Model.id.desc())) if at else None
+    mine = Model.owner_id == context.user.id
+    model = session.scalar(select(Model).filter_by(name=name).order_by(mine.desc(), Model.id.desc())) if at else None
     return by_id if by_id is not None or model is None else _pointed(session, model, pointer)
 
 

@@ -107,7 +107,7 @@ def log(context: Context, deployment_id: str, query: jobs_schemas.LogQuery) -> j
 
 
 def served(context: Context, model: str) -> schemas.Deployment:
-    """Return the newest live deployment for a deployment's id, a version's id, `name`, `name@3` or `name@alias`.
+    """Return a live deployment for its id, a version's id, `name`, `name@3` or `name@alias`: one's own first.
 
     Raises `NotDeployed`.
     """
@@ -165,13 +165,15 @@ def model_name(version: ModelVersion) -> str:
     return f"{version.model_name}@{version.number}"
 
 
-def model_folder(context: Context, version_id: str) -> Path:
-    """Return the folder of a version's files."""
-    return context.settings.home / registry.version(context.session, version_id).path
+def model_folder(context: Context, deployment_id: str) -> Path:
+    """Return the folder of the files that a deployment serves; its model need not be shared along with it."""
+    spec = schemas.ServeSpec.model_validate(jobs.find(context.session, deployment_id).spec)
+    return context.settings.home / spec.path
 
 
 def _live(context: Context) -> list[Job]:
-    statement = select(Job).where(Job.kind == KIND, Job.state.not_in(ENDED)).order_by(Job.id.desc())
+    statement = select(Job).where(Job.kind == KIND, Job.state.not_in(ENDED))
+    statement = statement.order_by((Job.owner_id == context.user.id).desc(), Job.id.desc())
     return list(context.session.scalars(statement))
 
 

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from unittest.mock import Mock
 
+import psutil
 import pytest
 from servers import until
 from sqlalchemy import update
@@ -26,9 +27,13 @@ from .trivial import KINDS
 
 
 def token_of(host: Host, job_id: str) -> str:
-    command = host.folder(job_id).read("command")
-    assert command is not None
-    return str(command["env"]["WORKBENCH_TOKEN"])
+    return environment(host, job_id)["WORKBENCH_TOKEN"]
+
+
+def environment(host: Host, job_id: str) -> dict[str, str]:
+    """Return the environment of a job's process."""
+    run = until(lambda: host.folder(job_id).read("run"))
+    return dict(psutil.Process(run["pid"]).environ())
 
 
 def holder(host: Host, token: str) -> Principal | None:
@@ -76,11 +81,18 @@ def test_a_worker_is_told_the_newest_live_server(host: Host) -> None:
     for number, who in enumerate((identity(os.getpid()), identity(os.getpid()), {**identity(os.getpid()), "pid": 1})):
         write_json(servers / f"{number}.json", who | {"url": f"http://127.0.0.1:{number}/"})
         os.utime(servers / f"{number}.json", (number, number))
-    told = host.start(steps=1)
-    host.until(told, "succeeded")
-    command = host.folder(told).read("command")
-    assert command is not None
-    assert command["env"]["WORKBENCH_URL"] == "http://127.0.0.1:1/"
+    told = host.start("wait")
+    host.until_logged(told)
+    assert environment(host, told)["WORKBENCH_URL"] == "http://127.0.0.1:1/"
+
+
+def test_a_jobs_token_is_in_no_file(host: Host) -> None:
+    job_id = host.start("wait")
+    host.until_logged(job_id)
+    token = token_of(host, job_id).encode()
+    files = [path for path in host.folder(job_id).path.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if token in path.read_bytes()]
 
 
 def test_a_jobs_token_ends_with_the_attempt(host: Host) -> None:
@@ -95,10 +107,12 @@ def test_a_jobs_token_ends_with_the_attempt(host: Host) -> None:
     assert holder(host, token) is None
 
 
-def test_only_the_owner_can_read_a_jobs_token(host: Host) -> None:
-    job_id = host.start()
-    host.until(job_id, "succeeded")
-    assert host.folder(job_id).command.stat().st_mode & 0o077 == 0
+def test_nothing_starts_in_the_name_of_a_disabled_account(host: Host) -> None:
+    job_id = host.start("wait")
+    with host.database.write() as session:
+        session.execute(update(Job).values(owner_id="usr_gone"))
+    job = host.until(job_id, "failed", "running")
+    assert (job.state, job.error_code) == ("failed", "job.owner_left")
 
 
 def test_a_crash_is_told_with_its_exit_code(host: Host) -> None:

@@ -36,10 +36,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
 
     def run(code: str, **variables: str) -> subprocess.Popen[bytes]:
-        command = {"argv": [sys.executable, "-IS", "-c", code], "env": variables, "grace": GRACE}
+        command = {"argv": [sys.executable, "-IS", "-c", code], "grace": GRACE}
         (tmp_path / "command.json").write_text(json.dumps(command))
         arguments = [sys.executable, "-I", "-S", str(SUPERVISOR), str(tmp_path)]
-        started.append(subprocess.Popen(arguments, cwd=tmp_path, start_new_session=True))
+        started.append(subprocess.Popen(arguments, cwd=tmp_path, env=variables, start_new_session=True))
         return started[-1]
 
     yield run
@@ -98,7 +98,7 @@ def test_a_program_that_is_not_there_is_an_exit_with_a_reason(start: Start, tmp_
     start("pass")
     until(lambda: read(tmp_path, "exit"))
     (tmp_path / "exit.json").unlink()
-    command = {"argv": ["/no/such/program"], "env": {}, "grace": GRACE}
+    command = {"argv": ["/no/such/program"], "grace": GRACE}
     (tmp_path / "command.json").write_text(json.dumps(command))
     subprocess.run([sys.executable, "-I", "-S", str(SUPERVISOR), str(tmp_path)], check=True, timeout=20)
     ended = read(tmp_path, "exit")
