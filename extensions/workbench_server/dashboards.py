@@ -234,7 +234,7 @@ class Dashboards(Voila):  # type: ignore[misc]
     def start(self) -> None:
         """Serve until a signal comes; leave no kernel, token or trace of this process behind."""
         IOLoop.current().add_callback(self._announce)
-        IOLoop.current().add_callback(self.identity_provider.watch.keep)
+        IOLoop.current().add_callback(self._watch)
         try:
             super().start()
         finally:
@@ -244,6 +244,9 @@ class Dashboards(Voila):  # type: ignore[misc]
     @property
     def _file(self) -> Path:
         return self.workbench_settings.home / launch.DASHBOARDS / f"{os.getpid()}.json"
+
+    async def _watch(self) -> None:
+        await self.identity_provider.watch.keep()
 
     def _announce(self) -> None:
         where = {"url": self.connection_url}

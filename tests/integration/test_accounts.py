@@ -6,8 +6,10 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from mailbox import Mailbox, running_mailbox
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,7 +17,7 @@ import httpx
 import jwt
 import pytest
 from people import PASSWORD, access_token, make_user
-from servers import Lab, running_lab
+from servers import Lab, running_lab, until
 from sqlalchemy import select, update
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -24,7 +26,11 @@ from workbench.accounts import logins, routes, signing
 from workbench.accounts.tables import AuditEntry, Login, Mail, User
 from workbench.core.clock import utcnow
 from workbench.core.database import Database
+from workbench.core.errors import RemoteError
 from workbench.core.settings import Settings
+from workbench.registry.tables import ModelVersion
+from workbench.session import connect as connected
+from workbench.testing import make_model
 
 
 @pytest.fixture(scope="module")
@@ -396,3 +402,75 @@ def test_a_thousand_bad_logins_are_cheap_and_tell_nothing(lab: Lab, database: Da
     refused = log_in(lab, user.email)
     assert refused.status_code == 429
     assert 0 < int(refused.headers["Retry-After"]) <= 900
+
+
+def test_an_address_cannot_be_taken_before_its_owner_comes(lab: Lab, post: Mailbox) -> None:
+    email = f"{uuid.uuid4().hex}@example.org"
+    first = {"email": email, "name": "Mallory", "password": "the password of mallory"}
+    assert call(lab, "POST", "register", json=first).status_code == 202
+    post.link_for(email)  # that its owner does not follow
+    assert register(lab, email).status_code == 202
+    assert call(lab, "POST", "register", json=first).status_code == 202, "and once more, behind the owner"
+    code = parse_qs(urlsplit(post.link_for(email)).query)["code"][0]
+    assert call(lab, "POST", "verify", json={"code": code}).status_code == 200
+    assert log_in(lab, email, first["password"]).status_code == 401
+    assert log_in(lab, email).status_code == 200
+
+
+def test_an_invitation_ends_with_the_right_to_invite(lab: Lab, database: Database) -> None:
+    known(lab, database, "admin")
+    inviter, admin = known(lab, database, "admin")
+    made = call(lab, "POST", "invitations", admin, json={"role": "admin"}).json()
+    with database.write() as session:
+        session.execute(update(User).where(User.id == inviter.id).values(role="researcher"))
+    person = {"email": f"{uuid.uuid4().hex}@example.org", "name": "X", "password": PASSWORD}
+    answer = call(lab, "POST", "register", json=person | {"invitation": made["code"]})
+    assert answer.json()["code"] == "auth.invitation_refused"
+
+
+def test_a_narrow_token_is_no_way_into_the_dashboards(lab: Lab, database: Database) -> None:
+    _, token = known(lab, database)
+    narrow = call(lab, "POST", "tokens", token, json={"name": "x", "permissions": ["datasets:read"]}).json()["token"]
+    answer = httpx.get(f"{lab.url}workbench/dashboards", headers={"Authorization": f"Bearer {narrow}"})
+    assert "ticket" not in answer.headers.get("Location", "")
+
+
+def test_what_is_open_ends_with_the_right_to_it(lab: Lab, database: Database) -> None:
+    user, token = known(lab, database)
+    headers = {"Authorization": f"Bearer {token}"}
+    kernel = httpx.post(f"{lab.url}api/kernels", headers=headers, json={"name": "python3"}, timeout=60).json()["id"]
+    address = f"{lab.url.replace('http', 'ws', 1)}api/kernels/{kernel}/channels"
+    with connect(address, additional_headers=headers) as channel:
+        with database.write() as session:
+            session.execute(update(User).where(User.id == user.id).values(disabled_at=utcnow()))
+        for _ in channel:
+            pass  # until the server closes it
+        assert channel.close_code == 1008
+    owner = {"Authorization": f"Bearer {lab.token}"}
+
+    def ended() -> bool:
+        return httpx.get(f"{lab.url}api/kernels/{kernel}", headers=owner).status_code == 404
+
+    until(ended, 30, "the end of the kernel")
+
+
+def test_a_name_is_first_ones_own_models_and_a_private_models_folder_is_no_base(
+    lab: Lab, database: Database, tmp_path: Path
+) -> None:
+    eve, eves = known(lab, database)
+    bob, bobs = known(lab, database)
+    folder = make_model(lab.home / "models" / "secret", hidden_size=32)
+    shared, own = (make_model(tmp_path / name / "support", hidden_size=size) for name, size in (("a", 32), ("b", 64)))
+    with closing(connected(lab.url, bobs)) as wb, closing(connected(lab.url, eves)) as other:
+        mine = wb.models.add(str(own))
+        theirs = other.models.add(str(shared))
+        other.share(theirs)
+        assert wb.models.add("support@1").id == mine.id
+        with database.write() as session:
+            session.execute(
+                update(ModelVersion).where(ModelVersion.id == theirs.id).values(path=str(folder.relative_to(lab.home)))
+            )
+        other.share(theirs, "private")
+        with pytest.raises(RemoteError, match="no base model"):
+            wb.models.add(str(folder))
+    assert eve.id != bob.id
