@@ -83,7 +83,7 @@ def _personal(http: HTTP) -> credentials.Credentials:
     found = http.call(routes.current)
     if found.token_id is not None:
         return credentials.Credentials(url=http.url, token=http.token, token_id=found.token_id)
-    if found.holder != "owner":
+    if found.holder not in ("owner", "person"):
         raise TokenEnds(f"This is the token of a {found.holder}, which ends with it; give a Jupyter or personal token.")
     host = re.sub(r"[^\w.\-]", "-", socket.gethostname())[:80]
     made = http.call(routes.create, body=TokenCreate(name=f"login on {host}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -19,7 +20,7 @@ import pytest
 from people import PASSWORD, access_token, make_user
 from servers import Lab, running_lab, until
 from sqlalchemy import select, update
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from workbench.accounts import logins, routes, signing
@@ -443,8 +444,8 @@ def test_what_is_open_ends_with_the_right_to_it(lab: Lab, database: Database) ->
     with connect(address, additional_headers=headers) as channel:
         with database.write() as session:
             session.execute(update(User).where(User.id == user.id).values(disabled_at=utcnow()))
-        for _ in channel:
-            pass  # until the server closes it
+        with pytest.raises(ConnectionClosed):
+            deque(channel, maxlen=0)  # until the server closes it
         assert channel.close_code == 1008
     owner = {"Authorization": f"Bearer {lab.token}"}
 
