@@ -128,9 +128,7 @@ def test_mail_survives_an_outage_of_the_mail_server(lab: Lab, post: Mailbox, dat
     assert row().error is not None
     assert row().sent_at is None
     post.start()
-    with database.write() as session:
-        session.execute(update(Mail).where(Mail.recipient == email).values(next_try_at=utcnow()))
-    assert "/workbench/verify?code=" in post.link_for(email)
+    assert "/workbench/verify?code=" in post.link_for(email, timeout=120), "it is tried again by itself"
     deadline = time.monotonic() + 30
     while row().sent_at is None and time.monotonic() < deadline:
         time.sleep(0.1)
