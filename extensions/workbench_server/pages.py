@@ -26,8 +26,11 @@ from workbench_server.identity import OwnHandler
 
 Field = dict[str, Any]
 #: Where the pages lie below the base URL, and who sees them in the bar: those with the permission.
-BAR = (("workbench", "home", None), ("workbench/account", "account", "account:write"))
-BAR += (("workbench/admin", "admin", "users:manage"),)  # type: ignore[assignment]
+BAR: tuple[tuple[str, str, str | None], ...] = (
+    ("workbench", "home", None),
+    ("workbench/account", "account", "account:write"),
+    ("workbench/admin", "admin", "users:manage"),
+)
 
 
 @cache

@@ -451,7 +451,7 @@ def invitation_row(session: Session) -> str:
     return row.id
 
 
-def asked(session: Session, owner: str, stream: bool = False) -> dict[str, Any]:
+def asked(session: Session, owner: str) -> dict[str, Any]:
     return {"model": deployment(session, owner), "messages": [LINE]}
 
 

@@ -129,10 +129,10 @@ def verify(context: Context, code: str) -> schemas.Accepted:
     limits.count(limits.CODES, "codes", context.request.address)
     used = once.consume(context.session, "verify", code)
     user = context.session.get(User, used.user_id) if used is not None else None
-    if user is None:
+    if used is None or user is None:
         raise CodeRefused("This link was used before, or is older than 24 hours; ask for another one.")
     if user.verified_at is None:
-        _take(user, used.data if used is not None else {})
+        _take(user, used.data)
         user.verified_at = utcnow()
     context.noted["user"] = user.id
     return schemas.Accepted(message="The address is verified; you can log in now.")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Integer, String, Text
+from sqlalchemy import ForeignKey, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from workbench.core.clock import utcnow
 from workbench.core.database import Base, JSONColumn, UTCDateTime
-
-Sequence = BigInteger().with_variant(Integer, "sqlite")
+from workbench.core.tables import Sequence
 
 
 class User(Base):
