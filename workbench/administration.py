@@ -95,7 +95,7 @@ def verify_audit(settings: Settings, as_json: bool) -> None:
 def _open(settings: Settings) -> Iterator[Context]:
     """Open the home's database as its owner, who has a shell here."""
     database = Database(settings.resolved_database_url())
-    database.upgrade()
+    database.prepare()
     server = launch.running_server(settings.home)
     url = settings.public_url or (str(server["url"]) if server is not None else "http://<server>/")
     request = Request(address="console", base_url=f"{url.rstrip('/')}/", language=preferred_language())

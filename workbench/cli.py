@@ -184,6 +184,75 @@ def verify_audit(
     administration.verify_audit(settings_for(home), as_json)
 
 
+db_app = typer.Typer(no_args_is_help=True, help="The database: upgrade, back up, restore, verify, move.")
+app.add_typer(db_app, name="db")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@db_app.command("upgrade")
+def upgrade_database(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Bring the database to this version's revision; servers of the last version can go on meanwhile."""
+    from workbench.maintenance import commands
+
+    commands.upgrade(settings_for(home), as_json)
+
+
+@db_app.command("transfer")
+def transfer_database(
+    to: Annotated[
+        str, typer.Option(help="An empty database: postgresql://user@host/name.", envvar="WORKBENCH_TRANSFER_TO")
+    ],
+    home: HomeOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check everything, and write nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the home's SQLite database to PostgreSQL and compare every table; run it again when it was broken off."""
+    from workbench.maintenance import commands
+
+    commands.move(settings_for(home), to, dry_run, as_json)
+
+
+@db_app.command("backup")
+def back_up_database(
+    file: Annotated[Path, typer.Argument(help="The file to write.")],
+    home: HomeOption = None,
+    objects: Annotated[bool, typer.Option("--objects", help="Put the stored files in, beside their hashes.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a backup of one moment, while everything goes on."""
+    from workbench.maintenance import commands
+
+    commands.back_up(settings_for(home), file, objects, as_json)
+
+
+@db_app.command("restore")
+def restore_database(
+    file: Annotated[Path, typer.Argument(help="A backup.")],
+    home: HomeOption = None,
+    allow_damaged_objects: Annotated[
+        bool, typer.Option("--allow-damaged-objects", help="Also when stored files are missing or were changed.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Replace the database by a backup, once everything in it was verified; the old one is kept."""
+    from workbench.maintenance import commands
+
+    commands.restore(settings_for(home), file, allow_damaged_objects, as_json)
+
+
+@db_app.command("verify")
+def verify_database(
+    file: Annotated[Path | None, typer.Argument(help="A backup; without one, the newest.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Restore a backup into a scratch place and compare everything; the exit status is 0 only when it holds."""
+    from workbench.maintenance import commands
+
+    commands.verify(settings_for(home), file, as_json)
+
+
 def joined(arguments: Sequence[str]) -> list[str]:
     """Join the two words behind each `-p`, as papermill takes them, into one: typer lists take one word each."""
     words, found = iter(arguments), list[str]()

@@ -73,7 +73,7 @@ def agent(settings: Settings) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     with agent_lock(settings.home, timeout=2.0):  # a server that looks whether it is free holds it for an instant
         database = Database(settings.resolved_database_url())
-        database.upgrade()
+        database.prepare()
         Agent(database, settings, KINDS).run()
         database.close()
 
@@ -87,7 +87,7 @@ def stop(settings: Settings) -> None:
         return  # no agent ever ran here, so no job did
     with agent_lock(settings.home, timeout=STOP_TIMEOUT):
         database = Database(settings.resolved_database_url())
-        database.upgrade()
+        database.prepare()
         Agent(database, settings, KINDS).shut_down()
         database.close()
 

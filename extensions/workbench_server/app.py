@@ -23,7 +23,7 @@ from workbench.accounts import mail, signing
 from workbench.accounts import service as accounts
 from workbench.chat import answering
 from workbench.core.bus import EventBus
-from workbench.core.database import POOL_SIZE, Database
+from workbench.core.database import Database
 from workbench.core.errors import WorkbenchError
 from workbench.core.routes import ROUTES, Route
 from workbench.core.settings import Settings
@@ -92,12 +92,13 @@ class WorkbenchServer(ExtensionApp):
         serverapp = self.serverapp
         assert serverapp is not None
         check_boundary(serverapp)
-        self.database = Database(self.workbench_settings.resolved_database_url())
-        self.database.upgrade()
+        settings = self.workbench_settings
+        self.database = Database(settings.resolved_database_url(), settings.database_pool_size)
+        self.database.prepare()
         serverapp.kernel_manager.database = self.database  # type: ignore[attr-defined]
         signing.keys(self.workbench_settings)  # made now, not in the middle of the first login
         self.bus = EventBus(self.database)
-        threads = ThreadPoolExecutor(POOL_SIZE)
+        threads = ThreadPoolExecutor(settings.database_pool_size)
         watch = AccessWatch(self.database, serverapp.kernel_manager, "kernels:use")
         self.server = Server(self.database, self.workbench_settings, self.bus, threads, watch)
         serverapp.identity_provider.server = self.server  # type: ignore[attr-defined]

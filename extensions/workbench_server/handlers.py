@@ -20,8 +20,7 @@ from urllib.parse import quote
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import APIHandler
 from pydantic import BaseModel, ValidationError
-from sqlalchemy.exc import DataError, IntegrityError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DataError, IntegrityError
 from tornado import web
 
 from workbench.core.context import ANONYMOUS, Principal, Request, StreamContext
@@ -51,6 +50,8 @@ logger = logging.getLogger(__name__)
 
 class RouteHandler(OwnHandler, APIHandler):
     """Base of every handler of ours: denies by default, answers errors as problem documents."""
+
+    explains_errors = True
 
     def initialize(self, server: Server, routes: Mapping[str, Route[Any]]) -> None:
         """Take the server and the routes of this path by method."""
@@ -332,8 +333,6 @@ def describe(error: BaseException | None, status: int) -> Problem:
     """Return the problem document of any error that reached the edge."""
     if isinstance(error, WorkbenchError):
         return error.problem()
-    if isinstance(error, OperationalError | PoolTimeout):
-        return Unavailable("The database does not answer; try again shortly.").problem()
     if isinstance(error, DataError | UnicodeEncodeError):
         return Invalid("A value does not fit the database: it is too long, or holds a NUL character.").problem()
     if isinstance(error, IntegrityError):

@@ -7,7 +7,7 @@ import hmac
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from jupyter_server.auth import Authorizer, User
 from jupyter_server.auth.identity import PasswordIdentityProvider
@@ -18,6 +18,7 @@ from tornado.websocket import WebSocketHandler
 
 from workbench.accounts import logins, people, service, signing
 from workbench.core.context import ANONYMOUS, Principal
+from workbench.core.engines import DatabaseAway
 
 if TYPE_CHECKING:
     from workbench_server.execution import Server
@@ -44,6 +45,9 @@ class WorkbenchUser(User):
 class OwnHandler:
     """Marks the handlers that check permissions themselves; every other handler needs `kernels:use`."""
 
+    #: Whether it answers our errors as they are; every other handler is told a status.
+    explains_errors: ClassVar[bool] = False
+
 
 class WorkbenchIdentityProvider(PasswordIdentityProvider):
     """Takes Jupyter's own token or password (= the owner), logins of accounts, and our opaque tokens."""
@@ -53,7 +57,13 @@ class WorkbenchIdentityProvider(PasswordIdentityProvider):
 
     async def get_user(self, handler: web.RequestHandler) -> User | None:
         """Return the caller; refuse one without `kernels:use` on any handler that is not ours."""
-        user = await self._get_user(handler)
+        try:
+            user = await self._get_user(handler)
+        except DatabaseAway as error:
+            if getattr(handler, "explains_errors", False):
+                raise
+            handler.current_user = None  # the page that tells the error asks for it
+            raise web.HTTPError(error.status, error.detail) from error
         if isinstance(user, WorkbenchUser) and isinstance(handler, WebSocketHandler):
             route = getattr(handler, "route", None)
             self.server.watch.opened(handler, user.person, route.permission if route is not None else "kernels:use")

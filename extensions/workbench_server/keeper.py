@@ -16,6 +16,16 @@ from workbench.jobs.agent import agent_is_up
 from workbench.jobs.files import live_servers, read_json
 from workbench.jobs.processes import is_alive
 
+#: Settings of the server that its agent shares.
+VARIABLES = (
+    "WORKBENCH_DATABASE_URL",
+    "WORKBENCH_CPUS",
+    "WORKBENCH_GPUS",
+    "WORKBENCH_AGENT_IDLE_SECONDS",
+    "WORKBENCH_BACKUP_HOURS",
+    "WORKBENCH_BACKUP_KEEP",
+    "WORKBENCH_BACKUP_FOLDER",
+)
 CHECK_INTERVAL = 1.0  # seconds between two looks at the agent's lock
 
 logger = logging.getLogger(__name__)
@@ -60,8 +70,7 @@ def replace_stranger(settings: Settings) -> None:
 
 def start_agent(settings: Settings) -> subprocess.Popen[bytes]:
     """Start the home's agent in a session of its own, with a scrubbed environment; its log is `agent.log`."""
-    names = ("WORKBENCH_DATABASE_URL", "WORKBENCH_CPUS", "WORKBENCH_GPUS", "WORKBENCH_AGENT_IDLE_SECONDS")
-    variables = {name: os.environ[name] for name in names if name in os.environ}
+    variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
     with (settings.home / "agent.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "workbench", "agent", "--home", str(settings.home)],

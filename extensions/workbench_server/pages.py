@@ -14,7 +14,7 @@ from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import JupyterHandler
 from markupsafe import Markup
 from pydantic import BaseModel, ValidationError
-from sqlalchemy.exc import OperationalError
+from tornado import web
 
 from workbench import launch
 from workbench.accounts import audit
@@ -120,6 +120,23 @@ class PageHandler(OwnHandler, JupyterHandler):
             )
         )
 
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Say in the reader's language what went wrong; what is the server's own fault is in its log."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if getattr(self, "_jupyter_current_user", None) is None:
+            self.current_user = None
+        if isinstance(error, WorkbenchError):
+            status_code = error.status
+            said = explain(error.problem().code, error.detail, self.language)
+        elif isinstance(error, web.HTTPError) and error.log_message and status_code < 500:
+            said = error.log_message
+        else:
+            said = self.word("away" if status_code == Unavailable.status else "failed")
+        self.set_status(status_code)
+        if status_code == Unavailable.status:
+            self.set_header("Retry-After", str(Unavailable.retry_after))
+        self.page("error", self.word("error_title"), error=said)
+
     def field(self, name: str, kind: str, autocomplete: str, value: str = "") -> Field:
         """Describe a field of a form."""
         fresh = autocomplete == "new-password"
@@ -194,12 +211,11 @@ class FormPage(PageHandler):
             except ValidationError as error:
                 raise invalid_input(error, self.word(f"{self.name}_title")) from error
             await self.submit(wanted)
-        except (WorkbenchError, OperationalError) as error:
-            refused = error if isinstance(error, WorkbenchError) else Unavailable("The database does not answer.")
-            self.set_status(refused.status)
-            if refused.status in (429, 503):
-                self.set_header("Retry-After", str(refused.retry_after))
-            self.show(error=explain(refused.problem().code, refused.detail, self.language))
+        except WorkbenchError as error:
+            self.set_status(error.status)
+            if error.status in (429, 503):
+                self.set_header("Retry-After", str(error.retry_after))
+            self.show(error=explain(error.problem().code, error.detail, self.language))
 
     def code_is_there(self) -> bool:
         """Tell whether what the form needs came with the link."""

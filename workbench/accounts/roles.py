@@ -26,6 +26,7 @@ PERMISSIONS = {
     "account:write": "change one's own profile and password, and end one's logins",
     "workspace:manage": "see, change and share what belongs to others",
     "users:manage": "see and change accounts, teams and invitations",
+    "database:manage": "see the state of the database; back it up and drill the backups",
     "audit:read": "read and verify the audit log",
 }
 READ = frozenset({"datasets:read", "jobs:read", "models:read", "evaluations:read", "deployments:read", "chat:use"})

@@ -7,35 +7,37 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import psycopg
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import (
-    JSON,
-    Connection,
-    DateTime,
-    Dialect,
-    Engine,
-    MetaData,
-    TypeDecorator,
-    create_engine,
-    event,
-    make_url,
-)
+from sqlalchemy import JSON, Connection, DateTime, Dialect, MetaData, TypeDecorator, inspect, make_url
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session
 
+from workbench.core.engines import (
+    CONNECT_TIMEOUT,
+    DatabaseAway,
+    DatabaseBusy,
+    dialect_of,
+    explained,
+    postgresql_engine,
+    sqlite_engine,
+    where,
+)
 from workbench.core.errors import Conflict
 
 POOL_SIZE = 8  # connections, and threads that serve plain routes
-BUSY_TIMEOUT = 10_000  # milliseconds a SQLite writer waits for another
+UPGRADE_TRIES = 5  # at a migration that others keep from a table
 UPGRADE_LOCK = 0x75706772  # advisory lock key: "upgr"
-POSTGRESQL_OPTIONS = (
-    "-c statement_timeout=15000 -c lock_timeout=3000 -c idle_in_transaction_session_timeout=30000 -c timezone=UTC"
-)
+#: Table in the target of an unfinished transfer (`workbench db transfer`), which nothing else may use.
+TRANSFER_MARKER = "workbench_transfer"
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -49,6 +51,18 @@ class DatabaseNewer(Conflict):
     """The database was upgraded by a newer version."""
 
     code = "database.newer"
+
+
+class DatabaseOutdated(Conflict):
+    """The database waits for its upgrade."""
+
+    code = "database.outdated"
+
+
+class DatabaseUnfinished(Conflict):
+    """The database is the target of an unfinished transfer."""
+
+    code = "database.unfinished_transfer"
 
 
 class Base(DeclarativeBase):
@@ -81,18 +95,26 @@ JSONColumn = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "pos
 
 
 class Database:
-    """One database: short read and write transactions, and its migrations."""
+    """One database: short read and write transactions, and its migrations.
 
-    def __init__(self, url: str) -> None:
+    `schema` is the PostgreSQL schema that holds the tables; None: the database's own search path.
+    """
+
+    def __init__(self, url: str, pool_size: int = POOL_SIZE, schema: str | None = None) -> None:
         self.url = url
-        self.dialect = cast(Literal["sqlite", "postgresql"], make_url(url).get_backend_name())
-        self.engine = _sqlite_engine(url) if self.dialect == "sqlite" else _postgresql_engine(url)
+        self.dialect = cast(Literal["sqlite", "postgresql"], dialect_of(url))
+        self.pool_size = pool_size
+        sqlite = self.dialect == "sqlite"
+        self.engine = sqlite_engine(url, pool_size) if sqlite else postgresql_engine(url, pool_size, schema)
         self._writer = self.engine.execution_options(workbench_writer=True)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Open a session that only reads."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        """Open a session that only reads.
+
+        Raises `DatabaseAway`, here and in `write`, when the database does not answer, is busy or has no room.
+        """
+        with _explained(), Session(self.engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
@@ -101,23 +123,127 @@ class Database:
 
         On SQLite it begins with BEGIN IMMEDIATE, so that two writers wait for each other instead of failing.
         """
-        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+        with _explained(), Session(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
 
-    def upgrade(self) -> None:
-        """Bring the schema to this version; safe when several processes call it at once."""
-        with _upgrade_lock(self.url, self.dialect), self.engine.connect() as connection:
-            config = Config()
-            config.set_main_option("script_location", str(Path(__file__).parent.parent / "migrations"))
-            config.attributes["connection"] = connection
-            try:
-                command.upgrade(config, "head")
-            except CommandError as error:
-                raise DatabaseNewer(f"The database belongs to a newer workbench than this one: {error}.") from error
+    def prepare(self) -> None:
+        """Make sure that the database can be used as it is: what every process does before it uses one.
+
+        A SQLite file is ours alone, and is upgraded by itself; so is an empty PostgreSQL database. One that others may
+        use is upgraded by who looks after it: raises `DatabaseOutdated`. Raises `DatabaseNewer`, `DatabaseUnfinished`.
+        """
+        with _explained():
+            found = self.revision()
+            if self.dialect == "postgresql" and found is not None and found != head():
+                if not self.knows(found):
+                    raise DatabaseNewer(
+                        f"The database {where(self.url)} is at revision {found}, which belongs to a newer workbench;"
+                        " upgrade this one."
+                    )
+                raise DatabaseOutdated(
+                    f"The database {where(self.url)} is at revision {found}, and this workbench needs {head()}:"
+                    " back it up (`workbench db backup FILE`), then run `workbench db upgrade`."
+                )
+            self.upgrade()
+
+    def upgrade(self, revision: str = "head") -> None:
+        """Bring the schema to a revision; safe when several processes call it at once.
+
+        Each migration is one transaction: a process that dies leaves the last whole one. Raises `DatabaseNewer`.
+        """
+        with _explained(), _upgrade_lock(self.url, self.dialect), self._writer.connect() as connection:
+            if revision == "head" and TRANSFER_MARKER in inspect(connection).get_table_names():
+                raise DatabaseUnfinished(
+                    f"The database {where(self.url)} is the target of a transfer that has not finished;"
+                    " run `workbench db transfer` again to finish it."
+                )
+            connection.rollback()
+            with _unhurried(connection, self.dialect):
+                _migrate(connection, revision)
+
+    def revision(self) -> str | None:
+        """Return the revision of the schema, None for a database without tables of ours."""
+        with _explained(), self.engine.connect() as connection:
+            return self.revision_of(connection)
+
+    @staticmethod
+    def revision_of(connection: Connection) -> str | None:
+        """Return the revision of the schema that a connection sees."""
+        return MigrationContext.configure(connection).get_current_revision()
+
+    def knows(self, revision: str) -> bool:
+        """Tell whether a revision is one of this workbench's."""
+        try:
+            return ScriptDirectory.from_config(migrations()).get_revision(revision) is not None
+        except CommandError:
+            return False
 
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+def head() -> str:
+    """Return the revision that this workbench needs."""
+    return str(ScriptDirectory.from_config(migrations()).get_current_head())
+
+
+def migrations() -> Config:
+    """Return Alembic's configuration of our migrations."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent.parent / "migrations"))
+    return config
+
+
+def _migrate(connection: Connection, revision: str) -> None:
+    config = migrations()
+    config.attributes["connection"] = connection
+    for left in reversed(range(UPGRADE_TRIES)):
+        try:
+            command.upgrade(config, revision)
+            break
+        except CommandError as error:
+            raise DatabaseNewer(f"The database belongs to a newer workbench than this one: {error}.") from error
+        except OperationalError as error:  # a table was in use for longer than the lock's time-out
+            if left == 0 or not isinstance(explained(error), DatabaseBusy):
+                raise
+            connection.rollback()
+
+
+@contextmanager
+def _unhurried(connection: Connection, dialect: str) -> Iterator[None]:
+    """Let migrations take their time, and rebuild SQLite's tables without their references in the way."""
+    settings = {
+        "postgresql": ("SET statement_timeout = 0", "RESET statement_timeout"),
+        "sqlite": ("PRAGMA foreign_keys=OFF", "PRAGMA foreign_keys=ON"),
+    }
+    before, after = settings[dialect]
+    _set(connection, before)
+    try:
+        yield
+    except BaseException:
+        connection.invalidate()  # its settings do not go back into the pool
+        raise
+    _set(connection, after)
+
+
+def _set(connection: Connection, statement: str) -> None:
+    """Run a statement outside any transaction of ours: SQLite would ignore it inside one."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.execute(statement)
+    driver.commit()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (DBAPIError, PoolTimeout) as error:
+        known = explained(error)
+        if known is None:
+            raise
+        raise known from error
 
 
 def _upgrade_lock(url: str, dialect: str) -> AbstractContextManager[object]:
@@ -130,7 +256,11 @@ def _upgrade_lock(url: str, dialect: str) -> AbstractContextManager[object]:
 @contextmanager
 def _postgresql_lock(url: str) -> Iterator[None]:
     dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(dsn, autocommit=True, connect_timeout=3) as connection:
+    try:
+        connection = psycopg.connect(dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT)
+    except psycopg.OperationalError as error:
+        raise DatabaseAway(f"PostgreSQL at {where(url)} does not answer: {str(error).strip()}.") from error
+    with connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (UPGRADE_LOCK,))
         yield
 
@@ -140,28 +270,3 @@ def _file_lock(path: Path) -> Iterator[None]:
     with path.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _postgresql_engine(url: str) -> Engine:
-    arguments = {"connect_timeout": 3, "options": POSTGRESQL_OPTIONS, "keepalives_idle": 5, "tcp_user_timeout": 8000}
-    return create_engine(
-        url, pool_size=POOL_SIZE, max_overflow=4, pool_pre_ping=True, pool_recycle=1800, connect_args=arguments
-    )
-
-
-def _sqlite_engine(url: str) -> Engine:
-    engine = create_engine(url, pool_size=POOL_SIZE, max_overflow=4, connect_args={"timeout": BUSY_TIMEOUT / 1000})
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, record: Any) -> None:
-    connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY_TIMEOUT}", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    writer = connection.get_execution_options().get("workbench_writer", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")

@@ -23,6 +23,14 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=_default_home)
     #: SQLAlchemy URL; without one, SQLite in the home.
     database_url: SecretStr | None = None
+    #: Connections to the database that a server keeps, and threads that serve plain routes.
+    database_pool_size: int = Field(8, ge=1, le=64)
+    #: Hours between two backups that are made by themselves; 0: none are.
+    backup_hours: float = Field(24.0, ge=0)
+    #: How many backups are kept in the folder of backups; the oldest beyond go.
+    backup_keep: int = Field(7, ge=1)
+    #: Folder of backups; None: `backups` in the home.
+    backup_folder: Path | None = None
     #: `embedded`: the server starts the agent; `external`: an operator does.
     agent: Literal["embedded", "external"] = "embedded"
     #: Seconds an agent of the embedded kind stays with nothing to do.
@@ -54,6 +62,10 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value().replace("postgresql://", "postgresql+psycopg://", 1)
         return f"sqlite:///{self.home / 'workbench.db'}"
+
+    def resolved_backup_folder(self) -> Path:
+        """Return the folder of backups in force."""
+        return self.backup_folder or self.home / "backups"
 
     def prepare_home(self) -> Path:
         """Create the home, readable by its owner only, and return it."""

@@ -23,9 +23,12 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 
 import workbench
+from workbench.accounts import people
 from workbench.core import events
 from workbench.core.clock import utcnow
+from workbench.core.context import Context
 from workbench.core.database import Database
+from workbench.core.engines import DatabaseAway
 from workbench.core.errors import Conflict
 from workbench.core.settings import Settings
 from workbench.jobs import service
@@ -37,6 +40,7 @@ from workbench.jobs.states import LIVE
 from workbench.jobs.tables import Attempt, Host, Job
 
 TICK = 0.5  # seconds between two looks when nothing is announced
+DUE_INTERVAL = 30.0  # seconds between two looks for work that is queued by itself
 LEADER_LOCK = 0x6C656164  # advisory lock key: "lead"
 
 logger = logging.getLogger(__name__)
@@ -87,7 +91,9 @@ class Agent:
         self._runner = Runner(database, settings, kinds, self._host_id)
         self._leadership = Leadership(database)
         self._leaving = threading.Event()
+        self._kinds = kinds
         self._heartbeat = 0.0
+        self._look_for_due = 0.0
         self._busy_at = time.monotonic()
 
     def run(self) -> None:
@@ -113,6 +119,7 @@ class Agent:
         """Look at everything once."""
         self._beat()
         if self._leadership.held():
+            self._queue_what_is_due()
             self._plan()
         for job in self._runner.live():
             self._follow(job)
@@ -131,7 +138,7 @@ class Agent:
     def _follow(self, job: Job) -> None:
         try:
             self._runner.follow(job)
-        except OperationalError:
+        except DatabaseAway:
             raise
         except Exception:
             logger.exception("Job %s cannot be followed; the others go on", job.id)
@@ -151,6 +158,20 @@ class Agent:
         with self._database.write() as session:
             session.merge(host)
         self._heartbeat = time.monotonic()
+
+    def _queue_what_is_due(self) -> None:
+        if time.monotonic() < self._look_for_due:
+            return
+        self._look_for_due = time.monotonic() + DUE_INTERVAL
+        for name, kind in self._kinds.items():
+            interval = kind.every(self._settings)
+            if interval is None:
+                continue
+            with self._database.read() as session:
+                due = service.is_due(session, name, interval)
+            if due:
+                with self._database.write() as session:
+                    service.submit(Context(session, people.owner(), self._settings), name, kind.title, {}, cpus=0)
 
     def _plan(self) -> None:
         with self._database.read() as session:

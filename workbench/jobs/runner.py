@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from workbench.accounts import people
@@ -21,6 +23,7 @@ from workbench.accounts.roles import LIMITS
 from workbench.core.clock import utcnow
 from workbench.core.context import Context, Principal
 from workbench.core.database import Database
+from workbench.core.engines import DatabaseAway
 from workbench.core.settings import Settings
 from workbench.jobs import feed, schemas, service
 from workbench.jobs.executor import START_GRACE, LocalExecutor, Status
@@ -31,6 +34,7 @@ from workbench.jobs.tables import Attempt, Job, Metric
 MAX_ATTEMPTS_AFTER_LOSS = 5
 TORCHRUN_SIGNAL = re.compile(r"exitcode\s*:\s*-(\d+)")
 LOG_TAIL_BYTES = 16_384
+DATABASE_VARIABLES = ("WORKBENCH_DATABASE_URL", "WORKBENCH_BACKUP_FOLDER", "WORKBENCH_BACKUP_KEEP")
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +50,11 @@ class Kind:
     #: Worker command for a spec and an attempt folder.
     argv: Callable[[dict[str, Any], Path], list[str]]
     publish: Finisher
+    #: Whether its worker, which then runs no code but ours, is given the database's URL.
+    reads_database: bool = False
+    #: How often it is queued by itself, in the owner's name and with this title; None: never.
+    every: Callable[[Settings], timedelta | None] = lambda settings: None
+    title: str = ""
 
 
 class Runner:
@@ -116,6 +125,8 @@ class Runner:
         }
         write_json(folder.spec, spec)
         variables = {"WORKBENCH_HOME": str(self._settings.home), "WORKBENCH_TOKEN": token, "PYTHONUNBUFFERED": "1"}
+        if self._kinds[job.kind].reads_database:
+            variables |= {name: os.environ[name] for name in DATABASE_VARIABLES if name in os.environ}
         if servers := live_servers(self._settings.home):
             variables["WORKBENCH_URL"] = servers[-1]["url"]
         argv = self._kinds[job.kind].argv(job.spec, folder.path)
@@ -173,7 +184,7 @@ class Runner:
                 accounts.revoke(session, "job", attempt.id)
                 if not move(session, job, "succeeded", outcome=outcome, finished_at=utcnow()):
                     session.rollback()
-        except (OperationalError, IntegrityError):
+        except (DatabaseAway, IntegrityError):
             raise  # the database is busy or away: the next look publishes
         except Exception as error:
             logger.exception("The result of job %s cannot be published", job.id)

@@ -7,10 +7,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 import workbench
+from workbench.accounts.tables import AuditEntry
 from workbench.core import events
 from workbench.core.clock import utcnow
 from workbench.core.context import Context
@@ -71,6 +72,19 @@ def submit(
     _link_to_its_starter(context, job)
     events.publish(context.session, f"job:{job.id}", "state", {"state": "queued", "attempt_no": 0, "error": None})
     return record(job)
+
+
+def is_due(session: Session, kind: str, interval: timedelta) -> bool:
+    """Tell whether a kind that is queued by itself shall be queued now.
+
+    It is when the last one was queued longer ago than the interval; before the first one, when the first entry of the
+    audit log is older. Never while one waits or runs.
+    """
+    newest = session.scalars(select(Job).where(Job.kind == kind).order_by(Job.id.desc()).limit(1)).first()
+    if newest is not None:
+        return newest.state in ENDED and utcnow() - newest.created_at >= interval
+    begun = session.scalar(select(func.min(AuditEntry.at)))
+    return begun is not None and utcnow() - begun >= interval
 
 
 def show(session: Session, job_id: str) -> schemas.Job:

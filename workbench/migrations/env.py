@@ -11,6 +11,8 @@ context.configure(
     target_metadata=METADATA,
     render_as_batch=True,
     compare_type=True,
+    transactional_ddl=True,  # on SQLite too: a process that dies leaves a whole revision
+    transaction_per_migration=True,
 )
 with context.begin_transaction():
     context.run_migrations()
