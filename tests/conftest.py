@@ -5,24 +5,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+import postgresql
 import psutil
-import psycopg
 import pytest
 from people import PASSWORD, SMTP_PASSWORD
-from sqlalchemy import make_url
 
 from workbench.accounts.people import owner
 from workbench.core.context import Context
 from workbench.core.database import Database
-from workbench.core.ids import new_id
 from workbench.core.settings import Settings
 from workbench.migrations.tables import METADATA
 
@@ -88,62 +82,8 @@ def _left_over(base: str) -> list[str]:
 @pytest.fixture(scope="session")
 def postgresql_url() -> Iterator[str]:
     """The URL of a real PostgreSQL server on which databases can be made."""
-    given = os.environ.get("WORKBENCH_TEST_PG_URL")
-    if given:
-        yield given
-        return
-    programs = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None, key=lambda path: int(path.parent.name))
-    if programs is None:
-        give_up = pytest.fail if os.environ.get("CI") else pytest.skip
-        give_up("PostgreSQL is not installed: install the package `postgresql`")
-    with _running_postgresql(programs) as url:
+    with postgresql.server() as url:
         yield url
-
-
-@contextmanager
-def _running_postgresql(programs: Path) -> Iterator[str]:
-    folder = Path(tempfile.mkdtemp(prefix="workbench-postgresql-"))
-    as_user: list[str] = []
-    if os.geteuid() == 0:
-        shutil.chown(folder, "postgres", "postgres")
-        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-
-    def run(program: str, *arguments: str) -> None:
-        command = [*as_user, str(programs / program), "-D", f"{folder}/data", *arguments]
-        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL)
-
-    port = _free_port()
-    options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} -c fsync=off"
-    run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
-    run("pg_ctl", "start", "--wait", "-l", f"{folder}/log", "-o", options)
-    try:
-        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
-    finally:
-        run("pg_ctl", "stop", "--wait", "-m", "fast")
-        shutil.rmtree(folder)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _administer(url: str, statement: str) -> None:
-    dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(statement)  # type: ignore[call-overload]
-
-
-@contextmanager
-def empty_postgresql(server: str) -> Iterator[str]:
-    """Make a database on a server, and drop it afterwards."""
-    name = new_id("test")
-    _administer(server, f"CREATE DATABASE {name}")
-    try:
-        yield make_url(server).set(database=name).render_as_string(hide_password=False)
-    finally:
-        _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _upgraded(url: str) -> None:
@@ -155,7 +95,7 @@ def _upgraded(url: str) -> None:
 @pytest.fixture(scope="session")
 def postgresql_database(postgresql_url: str) -> Iterator[str]:
     """The URL of an upgraded database, which each test finds empty."""
-    with empty_postgresql(postgresql_url) as url:
+    with postgresql.empty_database(postgresql_url) as url:
         _upgraded(url)
         yield url
 
@@ -174,7 +114,7 @@ def empty_database_url(store: str, tmp_path: Path, request: pytest.FixtureReques
     if store == "sqlite":
         yield f"sqlite:///{tmp_path / 'workbench.db'}"
         return
-    with empty_postgresql(request.getfixturevalue("postgresql_url")) as url:
+    with postgresql.empty_database(request.getfixturevalue("postgresql_url")) as url:
         yield url
 
 
@@ -192,7 +132,7 @@ def database(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iter
         yield from _open(f"sqlite:///{tmp_path / 'workbench.db'}")
         return
     url = request.getfixturevalue("postgresql_database")
-    _administer(url, f"TRUNCATE {', '.join(METADATA.tables)} RESTART IDENTITY CASCADE")
+    postgresql.administer(url, f"TRUNCATE {', '.join(METADATA.tables)} RESTART IDENTITY CASCADE")
     yield from _open(url)
 
 

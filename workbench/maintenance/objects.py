@@ -26,7 +26,7 @@ INDEX = "object-hashes.json"  # in the home: what each file was when it was hash
 def referred(connection: Connection, home: Path) -> list[str]:
     """Return the files below the home that rows refer to, as sorted relative paths; missing ones too."""
     found = {*_datasets(connection, home), *_models(connection, home), *_notebooks(connection), *_samples(connection)}
-    return sorted(found)
+    return sorted(path for path in found if _is_below(home, path))
 
 
 @dataclass
@@ -76,6 +76,14 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
+def _is_below(home: Path, path: str) -> bool:
+    """Tell whether a path of the database stays in the home: no row can make us read what is not the workbench's."""
+    try:
+        return home.resolve() in (home / path).resolve().parents
+    except (OSError, ValueError):
+        return False
+
+
 def _datasets(connection: Connection, home: Path) -> Iterator[str]:
     store = Store.of(home)
     for name in connection.scalars(select(DatasetVersion.manifest).distinct()):
@@ -89,23 +97,26 @@ def _datasets(connection: Connection, home: Path) -> Iterator[str]:
 
 
 def _models(connection: Connection, home: Path) -> Iterator[str]:
+    """Base models elsewhere, such as in the hub cache, are not ours to keep."""
     for path in connection.scalars(select(ModelVersion.path)):
+        if not _is_below(home, path):
+            continue
         folder = (home / path).resolve()
-        if not folder.is_relative_to(home.resolve()):
-            continue  # a base model elsewhere, such as in the hub cache, is not ours to keep
-        relative = folder.relative_to(home.resolve())
         files = sorted(file for file in folder.rglob("*") if file.is_file())
-        yield from (str(relative / file.relative_to(folder)) for file in files)
+        yield from (str(file.relative_to(home.resolve())) for file in files)
         if not files:
-            yield str(relative / "config.json")  # so that the loss of a whole model is seen
+            yield f"{path}/config.json"  # so that the loss of a whole model is seen
 
 
 def _notebooks(connection: Connection) -> Iterator[str]:
-    rows = connection.execute(select(Job.spec, Job.outcome).where(Job.kind == "notebook"))
-    for spec, outcome in rows:
-        yield from (str(told["notebook_path"]) for told in (spec, outcome) if told and "notebook_path" in told)
+    for told in connection.execute(select(Job.spec, Job.outcome).where(Job.kind == "notebook")):
+        yield from _named(told, "notebook_path")
 
 
 def _samples(connection: Connection) -> Iterator[str]:
     for scores in connection.scalars(select(Evaluation.scores)):
-        yield from (str(score["samples_path"]) for score in scores if "samples_path" in score)
+        yield from _named(scores if isinstance(scores, list) else [], "samples_path")
+
+
+def _named(told: Iterable[Any], name: str) -> Iterator[str]:
+    return (str(one[name]) for one in told if isinstance(one, dict) and name in one)

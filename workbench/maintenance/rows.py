@@ -67,8 +67,9 @@ class Column:
     def problem(self, value: Value) -> str | None:
         """Say why PostgreSQL would refuse a canonical value, None when it takes it."""
         if not isinstance(value, str):
-            wide = self.kind == "integer" and self.limit is not None and int(value or 0).bit_length() >= self.limit
-            return f"does not fit {self.limit} bits" if wide else None
+            edge = 2 ** ((self.limit or 0) - 1)
+            fits = self.kind != "integer" or value is None or -edge <= value < edge
+            return None if fits else f"does not fit {self.limit} bits"
         if "\0" in value or (self.kind == "json" and "\\u0000" in value and "\0" in _texts(value)):
             return "holds a NUL character"
         if not is_unicode(value):
@@ -286,8 +287,9 @@ def _time(value: Any) -> str:
 
 
 def _json(value: Any) -> str:
+    """SQLite keeps a document that is nothing but a number as that number."""
     try:
-        document = _plain(json.loads(value))
+        document = _plain(value if isinstance(value, int | float) else json.loads(value))
         return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError("is not a JSON document that both databases take") from error
