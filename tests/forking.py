@@ -14,6 +14,7 @@ def main() -> None:
     os.environ["WORKBENCH_HOME"] = home
     os.environ["WORKBENCH_AGENT"] = "external"
     from jupyter_server.serverapp import ServerApp
+
     from workbench_server.app import WorkbenchServer, load_routes
 
     assert WorkbenchServer is not None

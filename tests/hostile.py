@@ -1,4 +1,4 @@
-"""Rows for every table that are hard to carry over: every Unicode plane, extreme numbers, nulls everywhere, long texts."""
+"""Rows for every table that are hard to carry over: every Unicode plane, extreme numbers, nulls, long texts."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _cell(
     if foreign is not None and foreign.column.table is table:  # also to rows that come later
         return _key(column, chance.randrange(count))
     if foreign is not None:
-        second = declared.primary_key and declared is not list(table.primary_key.columns)[0]
+        second = declared.primary_key and declared is not next(iter(table.primary_key.columns))
         return keys[foreign.column.table.name][(number // count + number if second else number) % count]
     if _is_unique(table, declared):
         return number + 1 if column.kind == "integer" else _key(column, number)

@@ -72,9 +72,9 @@ def move(settings: Settings, to: str, dry_run: bool, as_json: bool) -> None:
         said = f"All {result.rows:,} rows can go to {result.target}; nothing was written."
     else:
         said = (
-            f"{result.target} holds all {result.rows:,} rows of {len(result.tables)} tables, with equal checksums, after"
-            f" {result.seconds:.1f} s; the SQLite file is as it was.\nSet WORKBENCH_DATABASE_URL for the server and the"
-            " agent, and start them."
+            f"{result.target} holds all {result.rows:,} rows of {len(result.tables)} tables, with equal checksums,"
+            f" after {result.seconds:.1f} s; the SQLite file is as it was.\nSet WORKBENCH_DATABASE_URL for the server"
+            " and the agent, and start them."
         )
     _tell(result, said, as_json)
 
