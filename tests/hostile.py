@@ -14,8 +14,7 @@ from workbench.accounts import audit
 from workbench.accounts.tables import AuditEntry
 from workbench.core.database import Database
 from workbench.maintenance import loading
-from workbench.maintenance.rows import Column, Row, Shape, Value
-from workbench.migrations.tables import METADATA
+from workbench.maintenance.rows import NOT_OURS, Column, Row, Shape, Value
 
 #: A few characters of every plane that has any, and what trips up text handling.
 PLANES = ["a", "é", "\u0301", "中", "\ufeff", "\u202e", "\ud7ff", "\ue000", "\uffff", "\U0001f600", "\U0002000b"]
@@ -32,13 +31,17 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def fill(database: Database, per_table: int, seed: int = 0) -> int:
-    """Fill every table of an empty SQLite database, and return how many rows there are."""
+    """Fill every table of an empty database, of whatever revision, and return how many rows there are."""
     chance = random.Random(seed)
     keys: dict[str, list[Value]] = {}
     total = 0
+    metadata = sa.MetaData()
     with database.engine.begin() as connection:
+        metadata.reflect(connection)
         taken = loading.take_references(connection)
-        for table in METADATA.sorted_tables:
+        for table in metadata.sorted_tables:
+            if table.name in NOT_OURS:
+                continue
             shape = Shape.of(table)
             rows = (
                 _audit(shape, per_table, chance) if table.name == "audit_log" else _rows(table, per_table, chance, keys)

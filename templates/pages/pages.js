@@ -153,7 +153,50 @@ async function logins() {
 }
 
 async function admin() {
-  app.replaceChildren(await users(), await invitations(), await teams(), await audit());
+  app.replaceChildren(await users(), await invitations(), await teams(), await database(), await audit());
+}
+
+const size = (bytes) => {
+  const units = ["B", "KB", "MB", "GB", "TB"];
+  const power = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(bytes, 1)) / 10));
+  return `${(bytes / 1024 ** power).toLocaleString(document.documentElement.lang, { maximumFractionDigits: 1 })} ${units[power]}`;
+};
+const count = (number) => number.toLocaleString(document.documentElement.lang);
+const ENDED = ["succeeded", "failed", "cancelled"];
+const LOOK_AGAIN = 1000; // milliseconds
+
+/** The database: its state, and its last backup and drill with a button for the next. */
+async function database() {
+  const facts = make("div");
+  const kept = make("div");
+  let waiting = null;
+  const outcome = (job) => {
+    if (job.state !== "succeeded") return job.error ?? job.wait_reason ?? "";
+    const made = job.outcome;
+    const missing = made.missing ? ` ${word("database_missing", { files: count(made.missing) })}` : "";
+    return word("database_outcome", { rows: count(made.rows), files: count(made.objects), seconds: made.seconds.toFixed(1) }) + missing;
+  };
+  const draw = async () => {
+    const now = await call("GET", "api/database");
+    facts.replaceChildren(table(
+      [word("database_engine"), word("database_location"), word("database_size"), word("database_pool"), word("database_revision")],
+      [[`${now.engine === "sqlite" ? "SQLite" : "PostgreSQL"} ${now.version}`, now.location, size(now.size_bytes), `${now.pool.in_use} / ${now.pool.size}`,
+        now.revision === now.head ? now.revision : `${now.revision} → ${now.head}`]], ""));
+    const row = (kind) => (job) => [word(`database_${kind}`), when(job.finished_at ?? job.created_at), word(`job_${job.state}`), outcome(job),
+      make("code", {}, job.outcome?.path ?? job.id)];
+    kept.replaceChildren(table([word("what"), word("time"), word("state"), word("database_found"), word("database_file")],
+      [...now.backups.map(row("backup")), ...now.drills.map(row("drill"))], word("database_no_backups")));
+    schedule.textContent = now.backup_hours ? word("database_schedule", { hours: count(now.backup_hours), keep: count(now.backup_keep) }) : word("database_no_schedule");
+    const busy = [...now.backups, ...now.drills].some((job) => !ENDED.includes(job.state));
+    clearTimeout(waiting);
+    if (busy) waiting = setTimeout(() => draw().catch((error) => say(error.message, true)), LOOK_AGAIN);
+  };
+  const begin = (path) => action(async () => { await call("POST", path); await draw(); }, word("database_begun"));
+  const schedule = make("p", { class: "soft" });
+  const buttons = make("p", { class: "row" }, make("button", { onclick: begin("api/database/backups") }, word("database_back_up")),
+    make("button", { onclick: begin("api/database/drills") }, word("database_drill_now")));
+  await draw();
+  return section("database", facts, schedule, kept, buttons);
 }
 
 const ROLES = ["reviewer", "researcher", "maintainer", "admin"].map((role) => [role, word(`role_${role}`)]);

@@ -76,6 +76,9 @@ GET    /api/auth/invitations                             a - 200
 DELETE /api/auth/invitations/{invitation_id}             a - 204
 GET    /api/auth/audit                                   a - 200
 GET    /api/auth/audit/verify                            a - 200
+GET    /api/database                                     a - 200
+POST   /api/database/backups                             a - 202
+POST   /api/database/drills                              a - 202
 GET    /api/workbench/health                             rRma - 200
 GET    /api/workbench/openapi.json                       rRma - 200
 GET    /api/workbench/docs                               rRma - 200
