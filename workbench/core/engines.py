@@ -70,6 +70,8 @@ def explained(error: BaseException) -> DatabaseAway | None:
     if not isinstance(error, DBAPIError):
         return None
     state, text = getattr(error.orig, "sqlstate", None), str(error.orig)
+    if getattr(error.orig, "sqlite_errorname", None) == "SQLITE_ERROR":
+        return None  # a mistake in a statement, which PostgreSQL's driver tells apart by its class
     if state in BUSY_STATES or "database is locked" in text:
         return DatabaseBusy()
     if state in FULL_STATES or "disk is full" in text:

@@ -47,7 +47,8 @@ def test_a_document_has_one_canonical_form_on_both_stores(database: Database, an
 
 def test_rows_that_are_loaded_are_the_rows_that_were_read(database: Database) -> None:
     rows: list[canonical.Row] = [
-        ['{"a":1}', "2026-11-24 22:15:10.000001+00:00", f"{number}é\U0001f600\n\\N\t", "x" * 64, "ada"] for number in range(50)
+        ['{"a":1}', "2026-11-24 22:15:10.000001+00:00", f"{number}é\U0001f600\n\\N\t", "x" * 64, "ada"]
+        for number in range(50)
     ]
     with database.engine.begin() as connection:
         assert loading.insert(connection, SHAPE, rows) == 50
