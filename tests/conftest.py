@@ -12,6 +12,7 @@ from pathlib import Path
 import postgresql
 import psutil
 import pytest
+import servers
 from people import PASSWORD, SMTP_PASSWORD
 
 from workbench.accounts.people import owner
@@ -84,6 +85,13 @@ def postgresql_url() -> Iterator[str]:
     """The URL of a real PostgreSQL server on which databases can be made."""
     with postgresql.server() as url:
         yield url
+
+
+@pytest.fixture(scope="session", autouse=True)
+def every_home_on_the_wanted_store(request: pytest.FixtureRequest) -> None:
+    """`WORKBENCH_TEST_STORE=postgresql` runs the servers of all tests on PostgreSQL."""
+    if os.environ.get("WORKBENCH_TEST_STORE") == "postgresql":
+        servers.POSTGRESQL = request.getfixturevalue("postgresql_url")
 
 
 def _upgraded(url: str) -> None:

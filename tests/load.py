@@ -29,6 +29,9 @@ class Clients:
     statuses: Counter[int] = field(default_factory=Counter)
     #: When each write was acknowledged, in seconds of the monotonic clock.
     times: list[float] = field(default_factory=list)
+    #: Seconds that each successful read, and each successful write took.
+    read_seconds: list[float] = field(default_factory=list)
+    write_seconds: list[float] = field(default_factory=list)
     #: Answers that are neither a success nor "try again".
     bad: list[str] = field(default_factory=list)
 
@@ -63,13 +66,17 @@ class Clients:
         connection.close()
 
     def _write(self, connection: http.client.HTTPConnection, number: int) -> None:
+        begun = time.monotonic()
         content = self._ask(connection, "POST", CONVERSATIONS, json.dumps({"title": f"{number}"}).encode())
         if content is not None:
+            self.write_seconds.append(time.monotonic() - begun)
             self.acknowledged.add(json.loads(content)["id"])
             self.times.append(time.monotonic())
 
     def _read(self, connection: http.client.HTTPConnection, number: int) -> None:
-        self._ask(connection, "GET", self.reads[number % len(self.reads)], None)
+        begun = time.monotonic()
+        if self._ask(connection, "GET", self.reads[number % len(self.reads)], None) is not None:
+            self.read_seconds.append(time.monotonic() - begun)
 
     def _ask(self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None) -> bytes | None:
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}

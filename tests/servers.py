@@ -13,9 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import postgresql
 import psutil
+from sqlalchemy import make_url
 
 from workbench import launch
+from workbench.core.ids import new_id
+from workbench.core.settings import FILE, Settings
 from workbench.jobs.files import read_json
 from workbench.session import Workbench, connect
 
@@ -32,6 +36,19 @@ def until(probe: Callable[[], T | None], timeout: float = 60.0, what: str = "it"
     return answer
 
 
+#: URL of a PostgreSQL server on which every home gets a database of its own; None: homes have SQLite.
+POSTGRESQL: str | None = None
+
+
+def on_postgresql(home: Path) -> None:
+    """Let a home that has no database yet use one on the tests' PostgreSQL server."""
+    if POSTGRESQL is not None and not (home / FILE).exists() and not (home / "workbench.db").exists():
+        name = new_id("home")
+        postgresql.administer(POSTGRESQL, f"CREATE DATABASE {name}")
+        url = make_url(POSTGRESQL).set(database=name, drivername="postgresql")
+        Settings(home=home).keep("database_url", url.render_as_string(hide_password=False))
+
+
 class Lab:
     """A server process and its home."""
 
@@ -39,6 +56,8 @@ class Lab:
         self.home = home
         self._wb: Workbench | None = None
         home.mkdir(parents=True, exist_ok=True)
+        if "WORKBENCH_DATABASE_URL" not in variables:
+            on_postgresql(home)
         default = [sys.executable, "-m", "workbench", "lab", "--no-browser", "--port", "0", "--home", str(home)]
         environment = os.environ | {"WORKBENCH_HOME": str(home), "OMP_NUM_THREADS": "1"} | variables
         with (home / "test-server.log").open("ab") as log:

@@ -205,12 +205,15 @@ def transfer_database(
     ],
     home: HomeOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check everything, and write nothing.")] = False,
+    switch: Annotated[
+        bool, typer.Option("--switch", help="When all is equal, let this home use it from now on (settings.env).")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Copy the home's SQLite database to PostgreSQL and compare every table; run it again when it was broken off."""
     from workbench.maintenance import commands
 
-    commands.move(settings_for(home), to, dry_run, as_json)
+    commands.move(settings_for(home), to, dry_run, switch, as_json)
 
 
 @db_app.command("backup")

@@ -21,6 +21,7 @@ from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import APIHandler
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.orm.exc import StaleDataError
 from tornado import web
 
 from workbench.core.context import ANONYMOUS, Principal, Request, StreamContext
@@ -335,7 +336,7 @@ def describe(error: BaseException | None, status: int) -> Problem:
         return error.problem()
     if isinstance(error, DataError | UnicodeEncodeError):
         return Invalid("A value does not fit the database: it is too long, or holds a NUL character.").problem()
-    if isinstance(error, IntegrityError):
+    if isinstance(error, IntegrityError | StaleDataError):
         return Conflict("Another request changed the same thing at the same time; try again.").problem()
     title = web.HTTPError(status).__str__().partition(": ")[2] or "Error"
     known = error.log_message if isinstance(error, web.HTTPError) and error.log_message and status < 500 else None

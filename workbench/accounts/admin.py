@@ -132,6 +132,7 @@ def create_team(context: Context, wanted: schemas.TeamCreate) -> schemas.Team:
 def set_members(context: Context, team_id: str, wanted: schemas.TeamMembers) -> schemas.Team:
     """Let exactly these people be a team's members."""
     session, team = context.session, _team(context.session, team_id)
+    session.refresh(team, with_for_update=True)  # one change of a team at a time
     chosen = sorted(set(wanted.user_ids))
     for user_id in chosen:
         _find(session, user_id)

@@ -1,4 +1,4 @@
-"""One frozen settings object, read from `WORKBENCH_*` variables and given keyword arguments."""
+"""One frozen settings object: given keyword arguments, then `WORKBENCH_*` variables, then the home's `settings.env`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
+from dotenv import set_key
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+FILE = "settings.env"  # in the home: lines such as WORKBENCH_DATABASE_URL=postgresql://…
 
 
 def _default_home() -> Path:
@@ -56,6 +59,25 @@ class Settings(BaseSettings):
     key_file: Path | None = None
     #: Language of panels and messages; None: the Lab's or the system's.
     language: Literal["en", "zh-CN"] | None = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the home's own file last, so that every process of a home finds the same database."""
+        home = init_settings().get("home") or env_settings().get("home") or _default_home()
+        return init_settings, env_settings, DotEnvSettingsSource(settings_cls, Path(home) / FILE)
+
+    def keep(self, name: str, value: str) -> None:
+        """Write a setting into the home's file, for its owner only; every later process of the home finds it."""
+        path = self.home / FILE
+        path.touch(0o600)
+        set_key(path, f"WORKBENCH_{name.upper()}", value)
 
     def resolved_database_url(self) -> str:
         """Return the SQLAlchemy URL in force."""

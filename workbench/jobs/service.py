@@ -110,7 +110,7 @@ def listing(context: Context, query: schemas.JobsQuery) -> Page[schemas.Job]:
 
 def cancel(context: Context, job_id: str) -> schemas.Job:
     """Cancel a job: at once while it waits, else by a wish that its agent carries out."""
-    job = find(context.session, job_id)
+    job = _locked(context.session, job_id)
     require_change(context, job, f"The job {job.id}")
     if job.state in ENDED:
         raise JobEnded(f"Job {job.id} has already {job.state}; there is nothing to cancel.")
@@ -124,7 +124,7 @@ def cancel(context: Context, job_id: str) -> schemas.Job:
 
 def resume(context: Context, job_id: str) -> schemas.Job:
     """Queue a failed or cancelled job again; it continues from its newest complete checkpoint."""
-    job = find(context.session, job_id)
+    job = _locked(context.session, job_id)
     require_change(context, job, f"The job {job.id}")
     if job.state not in ("failed", "cancelled"):
         raise JobNotResumable(f"Job {job.id} is {job.state}; only a failed or cancelled job can be resumed.")
@@ -213,6 +213,12 @@ def find(session: Session, job_id: str) -> Job:
     if job is None:
         raise JobNotFound(f"There is no job {job_id}.")
     return job
+
+
+def _locked(session: Session, job_id: str) -> Job:
+    """Return the row of a job that nobody else moves before this transaction has ended."""
+    find(session, job_id)
+    return session.get_one(Job, job_id, with_for_update=True)
 
 
 @describes("job")

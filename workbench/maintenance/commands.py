@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from workbench.core.database import Database
 from workbench.core.engines import where
-from workbench.core.settings import Settings
+from workbench.core.settings import FILE, Settings
 from workbench.maintenance import archive, restoring, transfer
 
 
@@ -64,8 +64,8 @@ def verify(settings: Settings, file: Path | None, as_json: bool) -> None:
     _tell(result, said, as_json)
 
 
-def move(settings: Settings, to: str, dry_run: bool, as_json: bool) -> None:
-    """Copy the SQLite database into PostgreSQL."""
+def move(settings: Settings, to: str, dry_run: bool, switch: bool, as_json: bool) -> None:
+    """Copy the SQLite database into PostgreSQL, and let the home use it from then on when `switch` says so."""
     with _bar() as progress:
         result = transfer.run(settings, to, dry_run=dry_run, progress=progress)
     if dry_run:
@@ -73,9 +73,13 @@ def move(settings: Settings, to: str, dry_run: bool, as_json: bool) -> None:
     else:
         said = (
             f"{result.target} holds all {result.rows:,} rows of {len(result.tables)} tables, with equal checksums,"
-            f" after {result.seconds:.1f} s; the SQLite file is as it was.\nSet WORKBENCH_DATABASE_URL for the server"
-            " and the agent, and start them."
+            f" after {result.seconds:.1f} s; the SQLite file is as it was."
         )
+        if switch:
+            settings.keep("database_url", to)
+            said += f"\n{settings.home / FILE} says so: every process of this home uses it from now on."
+        else:
+            said += f"\nTo use it, put WORKBENCH_DATABASE_URL into {settings.home / FILE} or the environment."
     _tell(result, said, as_json)
 
 

@@ -175,6 +175,7 @@ def aliases(session: Session, version_id: str) -> list[str]:
 
 def _point(session: Session, row: ModelVersion, names: set[str]) -> None:
     """Let exactly these aliases point at a version, wherever they pointed before."""
+    session.get_one(Model, row.model_id, with_for_update=True)  # one change of a model's aliases at a time
     there = session.scalars(select(ModelAlias).where(ModelAlias.model_id == row.model_id)).all()
     for alias in there:
         if alias.version_id == row.id and alias.name not in names:
