@@ -18,6 +18,7 @@ import psutil
 from sqlalchemy import make_url
 
 from workbench import launch
+from workbench.core.database import Database
 from workbench.core.ids import new_id
 from workbench.core.settings import FILE, Settings
 from workbench.jobs.files import read_json
@@ -86,6 +87,10 @@ class Lab:
             self.disconnect()
             self._wb = connect(self.url, self.token)
         return self._wb
+
+    def database(self) -> Database:
+        """Open the home's database, on whichever store it is."""
+        return Database(Settings(home=self.home).resolved_database_url())
 
     def disconnect(self) -> None:
         """Close the connection."""

@@ -41,7 +41,7 @@ def lab(post: Mailbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
 
 @pytest.fixture(scope="module")
 def database(lab: Lab) -> Iterator[Database]:
-    database = Database(f"sqlite:///{lab.home / 'workbench.db'}")
+    database = lab.database()
     with database.write() as session:
         make_user(session, "Adam", "admin")
     yield database

@@ -18,7 +18,6 @@ from workbench.chat import service
 from workbench.chat.client import Deployment
 from workbench.chat.schemas import ConversationCreate, DeltaEvent, GivenMessage
 from workbench.core.context import Context
-from workbench.core.database import Database
 from workbench.core.http import ServerUnreachable
 from workbench.core.settings import Settings
 from workbench.testing import make_model
@@ -167,7 +166,7 @@ def test_a_hundred_hostile_texts_run_nothing(lab: Lab) -> None:
 def test_a_reviewer_talks_under_voila_and_hostile_texts_run_nothing(lab: Lab, slow: Deployment, tmp_path: Path) -> None:
     lab.wb.chats.configure(slow.id, max_tokens=6)
     said = [GivenMessage(role="assistant", content=text) for text in PAYLOADS]
-    database = Database(f"sqlite:///{lab.home / 'workbench.db'}")
+    database = lab.database()
     with database.write() as session:
         context = Context(session, make_person(session, "Rae", "reviewer"), Settings(home=lab.home))
         service.create(context, ConversationCreate(title="Hostile", messages=said))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from servers import Lab, attempt_lines, processes_of, running_lab, stop_home, un
 from workbench.core.errors import WorkbenchError
 from workbench.datasets.client import Dataset
 from workbench.jobs.client import JobFailed
+from workbench.jobs.tables import Job
 from workbench.testing import demo_rows
 from workbench.training.client import Run
 
@@ -68,8 +68,11 @@ def trainer(lab: Lab, run: Run, attempt: int = 1) -> psutil.Process:
 
 def state_in_database(lab: Lab, run: Run) -> str:
     """Read a job's state while no server is there to be asked."""
-    with sqlite3.connect(f"file:{lab.home / 'workbench.db'}?mode=ro", uri=True) as connection:
-        return str(connection.execute("SELECT state FROM jobs WHERE id = ?", (run.id,)).fetchone()[0])
+    database = lab.database()
+    with database.read() as session:
+        state = session.get_one(Job, run.id).state
+    database.close()
+    return state
 
 
 @pytest.mark.slow

@@ -15,8 +15,6 @@ import pytest
 from people import make_user
 from servers import Lab, running_lab
 
-from workbench.core.database import Database
-
 FLOOD = 1000
 RATE = 200  # bad logins a second
 SAMPLES = 250  # of known, and as many of unknown addresses
@@ -33,7 +31,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def emails(lab: Lab) -> list[str]:
-    database = Database(f"sqlite:///{lab.home / 'workbench.db'}")
+    database = lab.database()
     with database.write() as session:
         found = [make_user(session, f"flooded{number}").email for number in range(10)]
     database.close()

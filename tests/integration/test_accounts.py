@@ -49,7 +49,7 @@ def lab(post: Mailbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab
 
 @pytest.fixture(scope="module")
 def database(lab: Lab) -> Iterator[Database]:
-    database = Database(f"sqlite:///{lab.home / 'workbench.db'}")
+    database = lab.database()
     yield database
     database.close()
 

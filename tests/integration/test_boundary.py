@@ -18,7 +18,6 @@ from websockets.sync.client import connect
 
 from workbench.accounts.roles import Role
 from workbench.accounts.tables import User
-from workbench.core.database import Database
 from workbench.core.settings import Settings
 
 HOSTILE_CONFIG = """
@@ -49,7 +48,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, dict[
 
 def token_with(lab: Lab, role: Role) -> str:
     """Log a person of a role in, directly in the server's database."""
-    database = Database(f"sqlite:///{lab.home / 'workbench.db'}")
+    database = lab.database()
     with database.write() as session:
         user = session.scalar(select(User).where(User.name == f"Boundary-{role}"))
         token = access_token(session, Settings(home=lab.home), user or make_user(session, f"Boundary-{role}", role))
@@ -148,7 +147,7 @@ def test_a_script_gets_no_cookie(lab: Lab) -> None:
 def test_a_kernel_gets_a_token_of_its_own_and_no_secret(lab: Lab) -> None:
     headers = {"Authorization": f"Bearer {lab.token}"}
     started = httpx.post(f"{lab.url}api/kernels", headers=headers, json={"name": "python3"}, timeout=60).json()
-    database = Database(f"sqlite:///{lab.home / 'workbench.db'}")
+    database = lab.database()
     environment = kernel_environment(lab, started["id"])
     token = environment["WORKBENCH_TOKEN"]
     assert environment["WORKBENCH_URL"] == lab.url

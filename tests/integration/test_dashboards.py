@@ -22,7 +22,6 @@ from websockets.sync.client import ClientConnection, connect
 from workbench.accounts.roles import LIMITS
 from workbench.accounts.tables import AccessToken, User
 from workbench.core.clock import utcnow
-from workbench.core.database import Database
 from workbench.core.settings import Settings
 
 KERNEL = re.compile(r'"kernelId": "([0-9a-f-]{36})"')
@@ -138,7 +137,7 @@ def test_a_stranger_is_sent_to_the_main_server_and_back_with_a_ticket(dashboards
 @pytest.fixture
 def eve(lab: Lab, dashboards: Dashboards) -> Iterator[httpx.Client]:
     """Another visitor's browser, which came in by the main server."""
-    database = Database(f"sqlite:///{lab.home / 'workbench.db'}")
+    database = lab.database()
     with database.write() as session:
         user = session.scalar(select(User).where(User.name == "Eve")) or make_user(session, "Eve", "reviewer")
         token = access_token(session, Settings(home=lab.home), user)
@@ -174,7 +173,7 @@ def test_a_visitors_kernel_acts_as_the_visitor_and_ends_with_the_account(
     headers = {"Authorization": f"Bearer {kernel_environment(found[1], lab.home)['WORKBENCH_TOKEN']}"}
     me = httpx.get(f"{lab.url}api/auth/me", headers=headers).json()
     assert (me["name"], set(me["permissions"])) == ("Eve", set(LIMITS["viewer"]))
-    database = Database(f"sqlite:///{lab.home / 'workbench.db'}")
+    database = lab.database()
     with database.write() as session:
         session.scalars(select(User).where(User.name == "Eve")).one().disabled_at = utcnow()
     assert httpx.get(f"{lab.url}api/auth/me", headers=headers).status_code == 401
@@ -238,7 +237,7 @@ def test_nothing_is_asked_of_another_host(dashboards: Dashboards) -> None:
 def test_a_kernel_that_nobody_watches_ends_with_its_token(dashboards: Dashboards, lab: Lab) -> None:
     kernel_id = dashboards.open("runs.ipynb")
     assert any(kernel_id in line for line in processes_of(lab.home))
-    database = Database(f"sqlite:///{lab.home / 'workbench.db'}")
+    database = lab.database()
 
     def culled() -> bool:
         with database.read() as session:

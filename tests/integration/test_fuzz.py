@@ -21,7 +21,6 @@ from servers import Lab, running_lab
 
 from workbench.accounts import people
 from workbench.accounts.roles import ROLES, Role
-from workbench.core.database import Database
 from workbench.core.settings import Settings
 
 REQUESTS = int(os.environ.get("WORKBENCH_FUZZ_REQUESTS", "300"))
@@ -38,7 +37,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def token(lab: Lab, role: Role) -> str:
-    database = Database(f"sqlite:///{lab.home / 'workbench.db'}")
+    database = lab.database()
     with database.write() as session:
         user = people.by_address(session, f"fuzz-{role}@example.org") or make_user(session, f"fuzz-{role}", role)
         user.disabled_at, user.role = None, role

@@ -296,7 +296,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     with running_lab(home, command, **variables) as lab:
         until(report.exists, 30, "the list of handlers")
         handlers = json.loads(report.read_text())["handlers"]
-        database, settings = Database(f"sqlite:///{home / 'workbench.db'}"), Settings(home=home)
+        database, settings = lab.database(), Settings(home=home)
         with database.write() as session:
             people = {
                 letter: make_user(session, f"Person {role}".replace(" ", "-"), role).id

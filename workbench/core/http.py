@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from email.message import Message
@@ -15,13 +16,16 @@ from pydantic import BaseModel, ValidationError
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import connect
 
-from workbench.core.errors import Problem, RemoteError, Unavailable
+from workbench.core.errors import Problem, RemoteError, Unavailable, WorkbenchError
 from workbench.core.routes import Download, Route
 
 R = TypeVar("R")
 CHUNK_BYTES = 1 << 20
 NORMAL_CLOSURE = 1000
 REFUSED = 4000  # close codes above it are REFUSED + HTTP status
+#: What the server answers while its database cannot.
+DATABASE_AWAY = ("database.away", "database.busy")
+PATIENCE = 15.0  # seconds
 TIMEOUT = httpx.Timeout(30.0, write=300.0)  # seconds
 EVENTS = httpx.Timeout(30.0, read=3600.0)  # seconds; an answer may have to wait for its turn
 
@@ -93,7 +97,7 @@ class HTTP:
                 for message in connection:
                     yield route.adapter.validate_json(message)
         except InvalidStatus as error:
-            raise RemoteError(_problem(error.response.status_code, bytes(error.response.body))) from error
+            raise _refusal(_problem(error.response.status_code, bytes(error.response.body))) from error
         except (OSError, InvalidHandshake) as error:
             raise ServerUnreachable(f"The workbench server at {self.url} does not answer: {error}.") from error
         _check_close(connection.close_code, connection.close_reason)
@@ -130,14 +134,22 @@ class HTTP:
     def _request(
         self, route: Route[Any], path: str, query: BaseModel | None, content: Any, headers: dict[str, str]
     ) -> httpx.Response:
+        """Send a request; while the database is away, one that can be sent again is, for `PATIENCE` seconds."""
         url = self.url + path + _query_string(query)
-        try:
-            response = self._client.request(route.method, url, content=content, headers=headers)
-        except httpx.TransportError as error:
-            raise ServerUnreachable(f"The workbench server at {self.url} does not answer: {error}.") from error
-        if response.is_success:
-            return response
-        raise RemoteError(_problem(response.status_code, response.content))
+        repeatable = route.method == "GET" or "Idempotency-Key" in headers
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                response = self._client.request(route.method, url, content=content, headers=headers)
+            except httpx.TransportError as error:
+                raise ServerUnreachable(f"The workbench server at {self.url} does not answer: {error}.") from error
+            if response.is_success:
+                return response
+            problem = _problem(response.status_code, response.content)
+            wait = float(response.headers.get("Retry-After", "1"))
+            if not (repeatable and problem.code in DATABASE_AWAY and time.monotonic() + wait < deadline):
+                raise RemoteError(problem)
+            time.sleep(wait)
 
 
 def _query_string(query: BaseModel | None) -> str:
@@ -158,9 +170,14 @@ def _chunks(path: Path, progress: Callable[[int], None] | None) -> Iterator[byte
 def _check_close(code: int | None, reason: str | None) -> None:
     """Tell a stream that has ended from one that was refused or cut off."""
     if code is not None and code >= REFUSED:
-        raise RemoteError(_bare_problem(code - REFUSED, reason or "The server refused the stream."))
+        raise _refusal(_bare_problem(code - REFUSED, reason or "The server refused the stream."))
     if code != NORMAL_CLOSURE:
         raise ServerUnreachable("The workbench server ended the stream before its end.")
+
+
+def _refusal(problem: Problem) -> WorkbenchError:
+    """Return what a refused stream means: one that cannot be had at the moment is as good as a server that is away."""
+    return ServerUnreachable(problem.detail) if problem.status == Unavailable.status else RemoteError(problem)
 
 
 def _problem(status: int, content: bytes | None) -> Problem:

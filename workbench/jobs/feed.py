@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from workbench.core.context import StreamContext
+from workbench.core.engines import DatabaseAway
 from workbench.jobs import service
 from workbench.jobs.files import AttemptFolder
 from workbench.jobs.schemas import ENDED, Job, Message, MetricLine, MetricMessage, ResumedMessage, StateMessage
@@ -62,13 +63,19 @@ async def follow(context: StreamContext, job_id: str, after: int) -> AsyncIterat
         yield StateMessage(job=job)
         for message in messages:
             yield message
+        moved = False
         while True:
             for message in tail.read():
                 yield message
             if job.state in ENDED:
                 return
-            if await mailbox.wait(POLL_INTERVAL):
-                job = await asyncio.to_thread(_show, context, job_id)
+            moved = await mailbox.wait(POLL_INTERVAL) or moved
+            if moved:
+                try:
+                    job = await asyncio.to_thread(_show, context, job_id)
+                except DatabaseAway:
+                    continue  # metrics come from the file meanwhile
+                moved = False
                 for message in tail.read():
                     yield message
                 yield StateMessage(job=job)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from workbench.accounts.service import verify
 from workbench.core.context import Principal
+from workbench.core.engines import DatabaseBusy
 from workbench.jobs import runner as module
 from workbench.jobs.executor import Status
 from workbench.jobs.files import AttemptFolder, write_json
@@ -161,7 +162,7 @@ def test_a_busy_database_does_not_fail_a_finished_job(host: Host, monkeypatch: p
     busy = OperationalError("BEGIN IMMEDIATE", {}, Exception("database is locked"))
     with monkeypatch.context() as patched:
         patched.setattr(module, "move", Mock(side_effect=busy))
-        with pytest.raises(OperationalError):
+        with pytest.raises(DatabaseBusy):
             host.look()
     job = host.until(job_id, "succeeded", "failed")
     assert (job.state, job.error) == ("succeeded", None)
