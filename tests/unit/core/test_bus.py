@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import postgresql
+
 from workbench.core import events
 from workbench.core.bus import EventBus
 from workbench.core.database import Database
@@ -89,3 +91,22 @@ def test_a_subscription_that_ended_leaves_the_others(database: Database) -> None
                 assert await mailbox.wait(10)
 
     asyncio.run(subscribe())
+
+
+def test_what_happened_while_postgresql_was_down_is_delivered() -> None:
+    """The watcher connects anew, and reads on from the last event that it has seen."""
+    with postgresql.cluster(durable=False) as own:
+        database = Database(own.url)
+        database.upgrade()
+
+        async def subscribe() -> None:
+            async with running(database) as bus:
+                with bus.subscribe("job:1") as mailbox:
+                    await asyncio.to_thread(publish, database, "job:1")
+                    assert await mailbox.wait(10)
+                    await asyncio.to_thread(own.restart)
+                    await asyncio.to_thread(publish, database, "job:1")
+                    assert await mailbox.wait(20)
+
+        asyncio.run(subscribe())
+        database.close()

@@ -17,7 +17,9 @@ from websockets.http11 import Request as Handshake
 from websockets.http11 import Response
 from websockets.sync.server import ServerConnection, serve
 
+from workbench.core import http as module
 from workbench.core import routes
+from workbench.core.engines import DatabaseAway
 from workbench.core.errors import NotFound, RemoteError
 from workbench.core.http import HTTP, ServerUnreachable
 from workbench.core.schemas import Page, Schema, Time
@@ -61,6 +63,8 @@ class Answers:
 
     status: int = 200
     body: bytes = b"null"
+    #: Said before that, one at a time.
+    first: list[tuple[int, bytes]] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
 
 
@@ -74,10 +78,12 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.answers.requests.append(Request(self.command, self.path, dict(self.headers), body))
-        self.send_response(self.answers.status)
-        self.send_header("Content-Length", str(len(self.answers.body)))
+        status, content = self.answers.first.pop(0) if self.answers.first else (self.answers.status, self.answers.body)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Retry-After", "0")
         self.end_headers()
-        self.wfile.write(self.answers.body)
+        self.wfile.write(content)
 
     do_GET = do_POST = do_DELETE = answer  # noqa: N815 - the names that the base class looks for
 
@@ -139,6 +145,33 @@ def test_a_post_sends_its_body_as_json_with_its_key(http: HTTP, answers: Answers
 def test_an_answer_without_content_is_none(http: HTTP, answers: Answers) -> None:
     answers.status, answers.body = 204, b""
     assert http.call(routes.delete("/api/things", permission="a:b")) is None
+
+
+AWAY = (503, DatabaseAway().problem().model_dump_json().encode())
+
+
+def test_while_the_database_is_away_what_can_be_sent_again_is(
+    http: HTTP, answers: Answers, show: routes.Route[Thing]
+) -> None:
+    create = routes.post("/api/things", permission="a:b", body=Thing, returns=Thing, idempotent=True)
+    answers.body, answers.first = THING.model_dump_json().encode(), [AWAY, AWAY]
+    assert http.call(show, thing_id="a") == THING
+    answers.first = [AWAY]
+    assert http.call(create, body=THING, idempotency_key="k") == THING
+    assert len(answers.requests) == 5
+    answers.first = [AWAY]
+    with pytest.raises(RemoteError, match="does not answer"):
+        http.call(create, body=THING)
+    assert len(answers.requests) == 6
+
+
+def test_patience_ends(
+    http: HTTP, answers: Answers, show: routes.Route[Thing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.2)
+    answers.status, answers.body = AWAY
+    with pytest.raises(RemoteError, match="does not answer"):
+        http.call(show, thing_id="a")
 
 
 def test_a_problem_becomes_a_remote_error(http: HTTP, answers: Answers, show: routes.Route[Thing]) -> None:
@@ -226,6 +259,15 @@ def test_a_refused_stream_says_why() -> None:
         with pytest.raises(RemoteError, match="There is no such job") as caught:
             list(client.stream(stream_route()))
         assert caught.value.problem().status == 404
+
+
+def test_a_stream_that_cannot_be_had_at_the_moment_is_as_good_as_a_server_that_is_away() -> None:
+    """Whoever follows one begins again by itself then."""
+    with (
+        streaming(lambda connection: connection.close(4503, "The database does not answer.")) as client,
+        pytest.raises(ServerUnreachable, match="database"),
+    ):
+        list(client.stream(stream_route()))
 
 
 def test_a_stream_refused_at_the_door_says_why() -> None:

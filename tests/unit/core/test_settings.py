@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from workbench.core.settings import Settings
+from workbench.core.settings import FILE, Settings
 
 
 def test_without_a_url_the_database_is_sqlite_in_the_home(tmp_path: Path) -> None:
@@ -48,3 +48,25 @@ def test_the_home_is_made_for_its_owner_only(tmp_path: Path) -> None:
     home = Settings(home=tmp_path / "deep" / "home").prepare_home()
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     assert Settings(home=home).prepare_home() == home
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://a:p%23w@h/n", "postgresql://a:p w#'\"$x\\@h/n", "postgresql://a@h/n?sslmode=require"]
+)
+def test_a_setting_that_is_kept_is_found_by_every_process_of_the_home(tmp_path: Path, url: str) -> None:
+    Settings(home=tmp_path).keep("database_url", url)
+    found = Settings(home=tmp_path).database_url
+    assert found is not None
+    assert found.get_secret_value() == url
+    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
+
+
+def test_the_environment_wins_over_the_file_and_an_argument_over_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / FILE).write_text("WORKBENCH_CPUS=2\nWORKBENCH_GPUS=1\nOTHER=x\n")
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path))
+    assert (Settings().cpus, Settings().gpus) == (2, 1)
+    monkeypatch.setenv("WORKBENCH_CPUS", "3")
+    assert Settings().cpus == 3
+    assert Settings(cpus=4).cpus == 4
