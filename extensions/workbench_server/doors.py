@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 from jupyter_server.auth.decorator import allow_unauthenticated
 
 from workbench import launch
-from workbench.accounts import api, logins, once, people, registration, schemas
+from workbench.accounts import api, authentication, logins, once, people, registration, schemas
 from workbench.core.context import Context, Principal
 from workbench.jobs.files import live_servers
 from workbench_server.identity import WorkbenchIdentityProvider
@@ -75,7 +75,7 @@ class LoginPage(FormPage):
             row = logins.begin(session, user, address=self.asked.address, agent=self.asked.agent)
             return logins.with_cookie(session, row), people.principal(session, user)
 
-        secret, person = await registration.log_in(self.context, given, begin)
+        secret, person = await authentication.log_in(self.context, given, begin)
         self.provider.set_account_cookie(self, secret)
         self.redirect(self.goal(person))
 

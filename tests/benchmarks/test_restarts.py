@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import postgresql
@@ -19,6 +20,7 @@ from sqlalchemy import make_url
 from workbench.chat.tables import Conversation
 from workbench.core.database import Database
 from workbench.testing import demo_rows, make_model
+from workbench.training.client import Run
 
 RESTARTS = 20 if os.environ.get("WORKBENCH_LONG") else 2
 AIM = 5.0  # seconds until writes go on
@@ -39,7 +41,12 @@ def trainer_pids(home: Path) -> set[int]:
 def start_run(lab: Lab, tmp_path: Path) -> str:
     data = lab.wb.datasets.upload(demo_rows(), name="rows")
     base = make_model(tmp_path / "tiny", "qwen3", hidden_size=32)
-    return lab.wb.train(base=str(base), data=data["train"], max_steps=200_000, batch_size=4, logging_steps=50).id
+    return lab.wb.train(base=str(base), data=data["train"], max_steps=200_000, batch_size=4, logging_steps=20).id
+
+
+def watch(run: Run) -> list[int]:
+    """Follow a run's stream to its end, and return the numbers of its metrics."""
+    return [message.seq for message in run.stream() if message.type == "metric"]
 
 
 @pytest.mark.slow
@@ -54,6 +61,7 @@ def test_a_database_that_crashes_loses_nothing(tmp_path: Path) -> None:
             reads = ("api/chat/conversations", "api/jobs", "api/contents", "api/auth/me", "workbench", "api/kernels")
             clients = Clients(lab.url, lab.token, writers=4, readers=4, reads=reads)
             clients.start()
+            watched = ThreadPoolExecutor(1).submit(watch, lab.wb.runs[run])
             back = []
             for _ in range(RESTARTS):
                 time.sleep(1)
@@ -66,6 +74,8 @@ def test_a_database_that_crashes_loses_nothing(tmp_path: Path) -> None:
             assert trainer_pids(home) & before == before, "the run was touched"
             until(lambda: lab.wb.runs[run].job().state == "running", 30, "the run's state")
             lab.wb.jobs[run].cancel()
+            seen = watched.result(timeout=60)
+            assert seen == list(range(1, len(seen) + 1)), "the stream has a gap"
             database = Database(url)
             with database.read() as session:
                 there = {row.id for row in session.query(Conversation)}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from workbench.accounts import admin as admins
 from workbench.accounts import audit as log
+from workbench.accounts import authentication, registration, routes, service
 from workbench.accounts import logins as sessions
-from workbench.accounts import registration, routes, service
 from workbench.accounts.schemas import (
     Accepted,
     Address,
@@ -75,13 +75,13 @@ async def reset(context: StreamContext, body: PasswordReset) -> Accepted:
 @routes.login.handler
 async def login(context: StreamContext, body: LoginCreate) -> TokenPair:
     """Log in a program; browsers log in by the page."""
-    return await registration.log_in_for_tokens(context, body)
+    return await authentication.log_in_for_tokens(context, body)
 
 
 @routes.refresh.handler
 async def refresh(context: StreamContext, body: RefreshCreate) -> TokenPair:
     """Exchange a refresh token for the next pair; one that comes again later ends its login."""
-    return await registration.refresh(context, body.refresh_token)
+    return await authentication.refresh(context, body.refresh_token)
 
 
 @routes.me.handler
