@@ -14,7 +14,8 @@ from workbench.accounts import audit
 from workbench.accounts.tables import AuditEntry
 from workbench.core.database import Database
 from workbench.maintenance import loading
-from workbench.maintenance.rows import NOT_OURS, Column, Row, Shape, Value
+from workbench.maintenance.rows import Column, Row, Shape, Value
+from workbench.migrations.tables import METADATA
 
 #: A few characters of every plane that has any, and what trips up text handling.
 PLANES = ["a", "é", "\u0301", "中", "\ufeff", "\u202e", "\ud7ff", "\ue000", "\uffff", "\U0001f600", "\U0002000b"]
@@ -40,7 +41,7 @@ def fill(database: Database, per_table: int, seed: int = 0) -> int:
         metadata.reflect(connection)
         taken = loading.take_references(connection)
         for table in metadata.sorted_tables:
-            if table.name in NOT_OURS:
+            if table.name not in METADATA.tables:
                 continue
             shape = Shape.of(table)
             rows = (

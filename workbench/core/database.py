@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -17,8 +18,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import JSON, Connection, DateTime, Dialect, MetaData, TypeDecorator, inspect, make_url
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from workbench.core.engines import (
@@ -27,6 +27,7 @@ from workbench.core.engines import (
     DatabaseBusy,
     dialect_of,
     explained,
+    explaining,
     postgresql_engine,
     sqlite_engine,
     where,
@@ -45,6 +46,9 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+
+_upgrading = threading.Lock()  # Alembic runs once a process at a time
 
 
 class DatabaseNewer(Conflict):
@@ -114,7 +118,7 @@ class Database:
 
         Raises `DatabaseAway`, here and in `write`, when the database does not answer, is busy or has no room.
         """
-        with _explained(), Session(self.engine, expire_on_commit=False) as session:
+        with explaining(), Session(self.engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
@@ -123,7 +127,7 @@ class Database:
 
         On SQLite it begins with BEGIN IMMEDIATE, so that two writers wait for each other instead of failing.
         """
-        with _explained(), Session(self._writer, expire_on_commit=False) as session, session.begin():
+        with explaining(), Session(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
 
     def prepare(self) -> None:
@@ -132,7 +136,7 @@ class Database:
         A SQLite file is ours alone, and is upgraded by itself; so is an empty PostgreSQL database. One that others may
         use is upgraded by who looks after it: raises `DatabaseOutdated`. Raises `DatabaseNewer`, `DatabaseUnfinished`.
         """
-        with _explained():
+        with explaining():
             found = self.revision()
             if self.dialect == "postgresql" and found is not None and found != head():
                 if not self.knows(found):
@@ -151,7 +155,7 @@ class Database:
 
         Each migration is one transaction: a process that dies leaves the last whole one. Raises `DatabaseNewer`.
         """
-        with _explained(), _upgrade_lock(self.url, self.dialect), self._writer.connect() as connection:
+        with _upgrading, explaining(), _upgrade_lock(self.url, self.dialect), self._writer.connect() as connection:
             if revision == "head" and TRANSFER_MARKER in inspect(connection).get_table_names():
                 raise DatabaseUnfinished(
                     f"The database {where(self.url)} is the target of a transfer that has not finished;"
@@ -163,7 +167,7 @@ class Database:
 
     def revision(self) -> str | None:
         """Return the revision of the schema, None for a database without tables of ours."""
-        with _explained(), self.engine.connect() as connection:
+        with explaining(), self.engine.connect() as connection:
             return self.revision_of(connection)
 
     @staticmethod
@@ -174,7 +178,8 @@ class Database:
     def knows(self, revision: str) -> bool:
         """Tell whether a revision is one of this workbench's."""
         try:
-            return ScriptDirectory.from_config(migrations()).get_revision(revision) is not None
+            found = ScriptDirectory.from_config(migrations()).get_revision(revision)
+            return found is not None and found.revision == revision  # not a word such as `head`
         except CommandError:
             return False
 
@@ -233,17 +238,6 @@ def _set(connection: Connection, statement: str) -> None:
     assert driver is not None
     driver.execute(statement)
     driver.commit()
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except (DBAPIError, PoolTimeout) as error:
-        known = explained(error)
-        if known is None:
-            raise
-        raise known from error
 
 
 def _upgrade_lock(url: str, dialect: str) -> AbstractContextManager[object]:

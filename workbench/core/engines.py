@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from workbench.core.errors import Conflict, Invalid, Unavailable
+from workbench.core.errors import Conflict, Invalid, Unavailable, WorkbenchError
 
 OVERFLOW = 4  # connections beyond the pool's size, for what runs beside the plain routes
 POOL_TIMEOUT = 5.0  # seconds a request waits for a connection of the pool
@@ -26,6 +29,12 @@ NETWORK_FILE_SYSTEMS = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "gpfs", "lustre", "nfs", "nfs4", "orangefs", "smb3", "smbfs"}
     | {f"fuse.{name}" for name in ("ceph", "glusterfs", "juicefs", "s3fs", "sshfs")}
 )
+DRIVERS = {
+    "sqlite": "sqlite",
+    "sqlite+pysqlite": "sqlite",
+    "postgresql": "postgresql",
+    "postgresql+psycopg": "postgresql",
+}
 #: SQLSTATEs of a database that is there and has no time: no connection left, locks, time-outs, serialization.
 BUSY_STATES = frozenset({"53300", "55P03", "57014", "40001", "40P01"})
 FULL_STATES = frozenset({"53100", "53200"})
@@ -51,6 +60,12 @@ class DatabaseFull(DatabaseAway):
     retry_after = 30
 
 
+class DatabaseForbids(Conflict):
+    """The database does not let its user do this."""
+
+    code = "database.forbids"
+
+
 class NetworkFileSystem(Conflict):
     """SQLite cannot live on a network file system."""
 
@@ -63,7 +78,19 @@ class BadDatabaseURL(Invalid):
     code = "database.url"
 
 
-def explained(error: BaseException) -> DatabaseAway | None:
+@contextmanager
+def explaining() -> Iterator[None]:
+    """Raise what an error of the database means to a caller in its place."""
+    try:
+        yield
+    except (DBAPIError, PoolTimeout) as error:
+        known = explained(error)
+        if known is None:
+            raise
+        raise known from error
+
+
+def explained(error: BaseException) -> WorkbenchError | None:
     """Return what an error of the database means to a caller, None when it is not about the database's state."""
     if isinstance(error, PoolTimeout):
         return DatabaseBusy(f"Every connection to the database was in use for {POOL_TIMEOUT:.0f} s; try again shortly.")
@@ -72,6 +99,8 @@ def explained(error: BaseException) -> DatabaseAway | None:
     state, text = getattr(error.orig, "sqlstate", None), str(error.orig)
     if getattr(error.orig, "sqlite_errorname", None) == "SQLITE_ERROR":
         return None  # a mistake in a statement, which PostgreSQL's driver tells apart by its class
+    if state == "42501":
+        return DatabaseForbids(f"PostgreSQL does not let the workbench’s user do this: {text.strip().splitlines()[0]}.")
     if state in BUSY_STATES or "database is locked" in text:
         return DatabaseBusy()
     if state in FULL_STATES or "disk is full" in text:
@@ -83,11 +112,14 @@ def explained(error: BaseException) -> DatabaseAway | None:
 
 def postgresql_engine(url: str, pool_size: int, schema: str | None = None) -> Engine:
     """Return an engine whose connections are looked at before use, and give up rather than hang."""
-    options = POSTGRESQL_OPTIONS if schema is None else f"{POSTGRESQL_OPTIONS} -c search_path={schema}"
+    parts = make_url(url)
+    given = parts.query.get("options", "")
+    options = f"{POSTGRESQL_OPTIONS} {given if isinstance(given, str) else ' '.join(given)}"
+    options += f" -c search_path={schema}" if schema is not None else ""
     arguments = {"connect_timeout": CONNECT_TIMEOUT, "options": options, "application_name": APPLICATION}
     arguments |= {"keepalives_idle": 5, "tcp_user_timeout": 8000}
     return create_engine(
-        url,
+        parts.difference_update_query(["options"]),
         pool_size=pool_size,
         max_overflow=OVERFLOW,
         pool_timeout=POOL_TIMEOUT,
@@ -103,6 +135,8 @@ def sqlite_engine(url: str, pool_size: int) -> Engine:
     Raises `NetworkFileSystem` when the file lies where another machine could write it.
     """
     path = make_url(url).database
+    if path and path.startswith("file:"):
+        path = unquote(path.removeprefix("file:").partition("?")[0])
     if path and (kind := file_system(Path(path), MOUNTS.read_text() if MOUNTS.exists() else "")) is not None:
         raise NetworkFileSystem(
             f"The SQLite file {path} would lie on a network file system ({kind}), where its locks do not hold; take"
@@ -138,12 +172,12 @@ def file_system(path: Path, mounts: str) -> str | None:
 def dialect_of(url: str) -> str:
     """Return `sqlite` or `postgresql`; raises `BadDatabaseURL` for anything else."""
     try:
-        name = make_url(url).get_backend_name()
+        name = make_url(url).drivername
     except ArgumentError as error:
         raise BadDatabaseURL("The database URL cannot be read; it looks like postgresql://user@host/name.") from error
-    if name not in ("sqlite", "postgresql"):
+    if name not in DRIVERS:
         raise BadDatabaseURL(f"The workbench knows the databases sqlite and postgresql, not {name[:40]}.")
-    return name
+    return DRIVERS[name]
 
 
 def where(url: str) -> str:

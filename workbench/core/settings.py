@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 import platformdirs
-from dotenv import set_key
+from dotenv import dotenv_values, set_key
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+PREFIX = "WORKBENCH_"
 FILE = "settings.env"  # in the home: lines such as WORKBENCH_DATABASE_URL=postgresql://…
 
 
@@ -20,7 +22,7 @@ def _default_home() -> Path:
 class Settings(BaseSettings):
     """What can be set; every field is also an environment variable with the prefix `WORKBENCH_`."""
 
-    model_config = SettingsConfigDict(env_prefix="WORKBENCH_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
     #: Everything the product writes lies under this folder.
     home: Path = Field(default_factory=_default_home)
@@ -71,19 +73,22 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read the home's own file last, so that every process of a home finds the same database."""
         home = init_settings().get("home") or env_settings().get("home") or _default_home()
-        return init_settings, env_settings, DotEnvSettingsSource(settings_cls, Path(home) / FILE)
+        lines = dotenv_values(Path(home) / FILE, interpolate=False)  # a password may hold ${
+        told = {name.removeprefix(PREFIX).lower(): value for name, value in lines.items() if name.startswith(PREFIX)}
+        return init_settings, env_settings, InitSettingsSource(settings_cls, told)
 
     def keep(self, name: str, value: str) -> None:
         """Write a setting into the home's file, for its owner only; every later process of the home finds it."""
         path = self.home / FILE
         path.touch(0o600)
-        set_key(path, f"WORKBENCH_{name.upper()}", value)
+        path.chmod(0o600)
+        set_key(path, f"{PREFIX}{name.upper()}", value)
 
     def resolved_database_url(self) -> str:
         """Return the SQLAlchemy URL in force."""
         if self.database_url is not None:
             return self.database_url.get_secret_value().replace("postgresql://", "postgresql+psycopg://", 1)
-        return f"sqlite:///{self.home / 'workbench.db'}"
+        return f"sqlite:///{quote(str(self.home / 'workbench.db'))}"
 
     def resolved_backup_folder(self) -> Path:
         """Return the folder of backups in force."""

@@ -8,13 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 from uuid import uuid4
 
 from sqlalchemy import Connection, func, select, table, text
@@ -25,7 +24,7 @@ from workbench.core.database import Database
 from workbench.core.errors import Conflict, Invalid, NotFound
 from workbench.datasets.store import publish
 from workbench.maintenance import rows as canonical
-from workbench.maintenance.objects import Hashes, referred
+from workbench.maintenance.objects import Hashes, ObjectsDamaged, referred
 from workbench.maintenance.rows import Digest, Row, Shape
 from workbench.maintenance.schemas import FORMAT, BackupManifest, ObjectEntry, TableEntry
 
@@ -49,6 +48,12 @@ class BackupDamaged(Invalid):
     code = "backup.damaged"
 
 
+class BackupExists(Conflict):
+    """There is a file of this name already."""
+
+    code = "backup.exists"
+
+
 class BackupTooNew(Conflict):
     """The backup was made by a newer workbench."""
 
@@ -63,6 +68,8 @@ def write(
     path: Path, database: Database, home: Path, *, with_objects: bool = False, progress: Progress = quiet
 ) -> BackupManifest:
     """Write a backup of one moment while others read and write; it is there whole or not at all, for its owner only."""
+    if path.exists():
+        raise BackupExists(f"There is a file {path} already; give the backup another name.")
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     part = path.with_name(f".{path.name}.{uuid4().hex}.part")
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -129,9 +136,27 @@ def _objects(
         found.append(entry)
         progress("files", len(found), len(paths))
         if with_objects:
-            archive.write(home / entry.path, _object(entry.path), zipfile.ZIP_STORED)
+            _put(archive, home, entry)
     hashes.save(paths)
     return found
+
+
+def _put(archive: zipfile.ZipFile, home: Path, entry: ObjectEntry) -> None:
+    """Put a file into a backup; raises `ObjectsDamaged` when its content is not what it was when it was hashed."""
+    member = zipfile.ZipInfo(_object(entry.path))
+    with (home / entry.path).open("rb") as source, archive.open(member, "w", force_zip64=True) as target:
+        found = _copied(source, target)
+    if found != entry.sha256:
+        raise ObjectsDamaged(f"The stored file {entry.path} was changed since it was written; bring it back first.")
+
+
+def _copied(source: IO[bytes], target: IO[bytes]) -> str:
+    """Copy a stream, and return the hex SHA-256 of what went through."""
+    digest = hashlib.sha256()
+    while chunk := source.read(CHUNK):
+        digest.update(chunk)
+        target.write(chunk)
+    return digest.hexdigest()
 
 
 class Archive:
@@ -149,12 +174,15 @@ class Archive:
             whole = file.read(CHECKSUM_BYTES) == checksum.encode()
         if not whole:
             raise BackupDamaged(f"The backup {path} was changed or is not whole: {_diagnosis(path)}; take another one.")
-        self._zip = zipfile.ZipFile(path)
-        told = json.loads(self._zip.read(MANIFEST))
-        if told["format"] > FORMAT:
-            made_by = str(told["workbench"])[:40]
-            raise BackupTooNew(f"{path} was made by a newer workbench ({made_by}); upgrade this one first.")
-        self.manifest = BackupManifest.model_validate(told)
+        try:
+            self._zip = zipfile.ZipFile(path)
+            told = json.loads(self._zip.read(MANIFEST))
+            if told["format"] > FORMAT:
+                made_by = str(told["workbench"])[:40]
+                raise BackupTooNew(f"{path} was made by a newer workbench ({made_by}); upgrade this one first.")
+            self.manifest = BackupManifest.model_validate(told)
+        except (zipfile.BadZipFile, LookupError, TypeError, ValueError, RecursionError) as error:
+            raise BackupDamaged(f"{path} is not a backup that the workbench has written.") from error
 
     def __enter__(self) -> Self:
         return self
@@ -166,20 +194,37 @@ class Archive:
 
     def rows(self, name: str) -> Iterator[Row]:
         """Yield a table's rows."""
-        with self._zip.open(_member(name)) as lines:
-            for line in lines:
-                yield json.loads(line)
+        try:
+            with self._zip.open(_member(name)) as lines:
+                for line in lines:
+                    yield json.loads(line)
+        except (LookupError, ValueError, RecursionError) as error:
+            raise BackupDamaged(f"The table {name} of {self.path} cannot be read.") from error
 
     def extract(self, entry: ObjectEntry, target: Path) -> None:
-        """Write a stored file to where it belongs, whole or not at all."""
+        """Write a stored file to where it belongs, whole and as its entry says, or not at all."""
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.{uuid4().hex}.part")
         try:
-            with self._zip.open(_object(entry.path)) as content, part.open("wb") as file:
-                shutil.copyfileobj(content, file, CHUNK)
+            with part.open("wb") as file:
+                self._check(entry, file)
             publish(part, target)
         finally:
             part.unlink(missing_ok=True)
+
+    def check(self, entry: ObjectEntry) -> None:
+        """Raise `BackupDamaged` unless the backup holds a stored file as its entry says."""
+        with open(os.devnull, "wb") as nowhere:
+            self._check(entry, nowhere)
+
+    def _check(self, entry: ObjectEntry, target: IO[bytes]) -> None:
+        try:
+            with self._zip.open(_object(entry.path)) as content:
+                found = _copied(content, target)
+        except LookupError as error:
+            raise BackupDamaged(f"The backup {self.path} lacks the stored file {entry.path}.") from error
+        if found != entry.sha256:
+            raise BackupDamaged(f"The backup {self.path} does not hold the stored file {entry.path} as it says.")
 
 
 def _diagnosis(path: Path) -> str:

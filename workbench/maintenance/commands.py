@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +62,8 @@ def verify(settings: Settings, file: Path | None, as_json: bool) -> None:
         f"{result.path} holds: {result.rows:,} rows of {result.tables} tables came back with equal checksums, and"
         f" {result.objects:,} stored files are what they were, in {result.seconds:.1f} s."
     )
+    if result.restorable:
+        said += f" {result.restorable} of them are so only in the backup: restore it to bring them back."
     _tell(result, said, as_json)
 
 
@@ -78,6 +81,8 @@ def move(settings: Settings, to: str, dry_run: bool, switch: bool, as_json: bool
         if switch:
             settings.keep("database_url", to)
             said += f"\n{settings.home / FILE} says so: every process of this home uses it from now on."
+            if "WORKBENCH_DATABASE_URL" in os.environ:
+                said += "\nBut WORKBENCH_DATABASE_URL is in the environment, which wins: take it out there."
         else:
             said += f"\nTo use it, put WORKBENCH_DATABASE_URL into {settings.home / FILE} or the environment."
     _tell(result, said, as_json)

@@ -6,12 +6,12 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sqlalchemy import Connection, select
 
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import Invalid, WorkbenchError
 from workbench.datasets.store import Store
 from workbench.datasets.tables import DatasetVersion
 from workbench.evaluation.tables import Evaluation
@@ -20,13 +20,21 @@ from workbench.jobs.tables import Job
 from workbench.maintenance.schemas import ObjectEntry
 from workbench.registry.tables import ModelVersion
 
+#: Folders of the home that hold what is written once and kept.
+FOLDERS = ("datasets", "models", "evaluations", "notebooks-submitted", "notebooks-executed", "demo")
 INDEX = "object-hashes.json"  # in the home: what each file was when it was hashed
+
+
+class ObjectsDamaged(Invalid):
+    """Stored files are missing or were changed."""
+
+    code = "backup.objects_damaged"
 
 
 def referred(connection: Connection, home: Path) -> list[str]:
     """Return the files below the home that rows refer to, as sorted relative paths; missing ones too."""
     found = {*_datasets(connection, home), *_models(connection, home), *_notebooks(connection), *_samples(connection)}
-    return sorted(path for path in found if _is_below(home, path))
+    return sorted(path for path in found if is_stored(home, path))
 
 
 @dataclass
@@ -76,10 +84,13 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _is_below(home: Path, path: str) -> bool:
-    """Tell whether a path of the database stays in the home: no row can make us read what is not the workbench's."""
+def is_stored(home: Path, path: str) -> bool:
+    """Tell whether a path is that of a stored file: no row and no backup makes us read or write any other."""
+    parts = PurePosixPath(path).parts
+    if not parts or parts[0] not in FOLDERS or ".." in parts:
+        return False
     try:
-        return home.resolve() in (home / path).resolve().parents
+        return (home / parts[0]).resolve() in (home / path).resolve().parents
     except (OSError, ValueError):
         return False
 
@@ -99,13 +110,13 @@ def _datasets(connection: Connection, home: Path) -> Iterator[str]:
 def _models(connection: Connection, home: Path) -> Iterator[str]:
     """Base models elsewhere, such as in the hub cache, are not ours to keep."""
     for path in connection.scalars(select(ModelVersion.path)):
-        if not _is_below(home, path):
+        relative = path.removeprefix(f"{home}/")
+        if not is_stored(home, f"{relative}/config.json"):
             continue
-        folder = (home / path).resolve()
-        files = sorted(file for file in folder.rglob("*") if file.is_file())
-        yield from (str(file.relative_to(home.resolve())) for file in files)
+        files = sorted(file for file in (home / relative).rglob("*") if file.is_file())
+        yield from (str(file.relative_to(home)) for file in files)
         if not files:
-            yield f"{path}/config.json"  # so that the loss of a whole model is seen
+            yield f"{relative}/config.json"  # so that the loss of a whole model is seen
 
 
 def _notebooks(connection: Connection) -> Iterator[str]:

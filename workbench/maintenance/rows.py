@@ -21,15 +21,14 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection, MetaData, Table
 
-from workbench.core.database import TRANSFER_MARKER
 from workbench.core.errors import Conflict
+from workbench.migrations.tables import METADATA
 
 Kind = Literal["text", "integer", "boolean", "float", "time", "json", "bytes"]
 Value = str | int | float | bool | None
 Row = list[Value]
 
 BATCH = 2_000  # rows that are fetched at once
-NOT_OURS = ("alembic_version", TRANSFER_MARKER)
 #: From here on Python writes a float with an exponent, which PostgreSQL's jsonb spells out as a whole number.
 WHOLE = 1e16
 KINDS: tuple[tuple[type[sa.types.TypeEngine[Any]], Kind], ...] = (
@@ -74,6 +73,8 @@ class Column:
             return "holds a NUL character"
         if not is_unicode(value):
             return "holds half a character (a lone surrogate)"
+        if self.kind == "json" and ("NaN" in value or "Infinity" in value) and not _is_finite(value):
+            return "holds a number that is none (NaN or Infinity)"
         if self.limit is not None and len(value) > self.limit:
             return f"has {len(value)} characters and may have {self.limit}"
         return None
@@ -128,10 +129,10 @@ class Digest:
 
 
 def shapes(connection: Connection) -> list[Shape]:
-    """Return the database's tables as they are, each after those that it refers to."""
+    """Return our tables as the database has them, each after those that it refers to; others' are passed over."""
     metadata = MetaData()
-    metadata.reflect(connection, resolve_fks=True)
-    return [Shape.of(table) for table in metadata.sorted_tables if table.name not in NOT_OURS]
+    metadata.reflect(connection, only=lambda name, _: name in METADATA.tables, resolve_fks=False)
+    return [Shape.of(table) for table in metadata.sorted_tables]
 
 
 def line_of(row: Row) -> bytes:
@@ -234,6 +235,12 @@ def whole_texts(connection: sqlite3.Connection) -> None:
     connection.text_factory = lambda content: content.decode("utf8", "surrogateescape")
 
 
+def _is_finite(document: str) -> bool:
+    found: list[str] = []
+    json.loads(document, parse_constant=found.append)
+    return not found
+
+
 def _texts(document: str) -> str:
     return "".join(_strings(json.loads(document)))
 
@@ -290,9 +297,9 @@ def _json(value: Any) -> str:
     """SQLite keeps a document that is nothing but a number as that number."""
     try:
         document = _plain(value if isinstance(value, int | float) else json.loads(value))
-        return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError("is not a JSON document that both databases take") from error
+        raise ValueError("is not a JSON document") from error
 
 
 def _plain(value: Any) -> Any:

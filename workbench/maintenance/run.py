@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 
-from workbench.core.clock import utcnow
 from workbench.core.settings import Settings
 from workbench.jobs.attempt import Attempt, StopRequest, leave, run_worker
 from workbench.jobs.metrics import MetricsWriter
@@ -24,7 +23,7 @@ logger = logging.getLogger("workbench")
 def back_up(attempt: Attempt, stop: StopRequest) -> None:
     """Write a backup into the folder of backups, and remove the oldest beyond those that are kept."""
     settings = Settings(home=attempt.home)
-    path = settings.resolved_backup_folder() / f"workbench-{utcnow().strftime(restoring.STAMP)}.zip"
+    path = restoring.backup_path(settings)
     with MetricsWriter(attempt.metrics, attempt.last_seq) as writer:
         result = restoring.back_up(settings, path, progress=reporting(writer, stop))
     removed = retain(settings)
@@ -44,10 +43,9 @@ def drill(attempt: Attempt, stop: StopRequest) -> None:
 
 def retain(settings: Settings) -> list[str]:
     """Remove the oldest backups beyond those that are kept, and return their paths."""
-    folder = settings.resolved_backup_folder()
-    for part in folder.glob(".workbench-*.part"):  # one backup is made at a time: these are left from killed ones
+    for part in restoring.parts(settings):  # one backup is made at a time: these are left from killed ones
         part.unlink(missing_ok=True)
-    old = restoring.backups(folder)[: -settings.backup_keep]
+    old = restoring.backups(settings)[: -settings.backup_keep]
     for path in old:
         path.unlink(missing_ok=True)
     return [str(path) for path in old]

@@ -82,6 +82,8 @@ class DrillResult(Schema):
     rows: int
     objects: int
     missing: int
+    #: Files that only the backup has as they should be.
+    restorable: int
     seconds: float
 
 

@@ -9,22 +9,23 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, text
+from sqlalchemy import URL, Connection, make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from workbench.accounts import audit
 from workbench.core.database import TRANSFER_MARKER, Database, DatabaseOutdated, head
-from workbench.core.engines import DatabaseAway, where
+from workbench.core.engines import DatabaseAway, explaining, where
 from workbench.core.errors import Conflict, Invalid, NotFound
 from workbench.core.settings import Settings
 from workbench.maintenance import loading
 from workbench.maintenance import rows as canonical
 from workbench.maintenance.archive import Progress, count, entry_of, quiet, snapshot
-from workbench.maintenance.restoring import alone
+from workbench.maintenance.restoring import alone, check_alone
 from workbench.maintenance.rows import Row, Shape, Value
 from workbench.maintenance.schemas import TableEntry, TransferResult
 from workbench.migrations.tables import METADATA
@@ -75,22 +76,24 @@ def run(settings: Settings, to: str, *, dry_run: bool = False, progress: Progres
     `TargetNotEmpty`, `TransferDiffers`.
     """
     begun = time.monotonic()
-    file = settings.home / "workbench.db"
-    if not file.exists():
-        raise NoSource(f"There is no SQLite database {file} to move.")
-    source = Database(f"sqlite:///file:{quote(str(file))}?mode=ro&uri=true", pool_size=1)
+    file = _source(settings)
+    source = Database(_read_only(file), pool_size=1)
     target = Database(Settings(home=settings.home, database_url=to).resolved_database_url(), pool_size=2)
     try:
         if target.dialect != "postgresql":
             raise NotTransferable("A transfer goes from SQLite to PostgreSQL: --to postgresql://user@host/name.")
-        with alone(settings, source), _claimed(target) as connection, snapshot(source) as reading:
+        with explaining(), alone(settings, source), _claimed(target) as connection, snapshot(source) as reading:
+            check_alone(settings, target, own=1)
             _check_source(source, reading)
-            known = [shape for table in METADATA.sorted_tables if (shape := Shape.of(table))]
-            _check_target(connection, target)
+            known = [Shape.of(table) for table in METADATA.sorted_tables]
+            full = _check_target(connection, target)
             total = sum(count(reading, shape) for shape in known)
             entries = _survey(reading, known, total, progress)
             resumed, audited = 0, 0
-            if not dry_run:
+            if full:  # what an earlier transfer has finished is what is wanted
+                _check_equal(connection, known, entries, full)
+                resumed = total
+            elif not dry_run:
                 resumed = _prepare(connection, target, known, entries)
                 _copy(connection, reading, known, total, progress)
                 audited = _finish(connection, reading, known, entries, progress)
@@ -106,6 +109,17 @@ def run(settings: Settings, to: str, *, dry_run: bool = False, progress: Progres
     finally:
         source.close()
         target.close()
+
+
+def _source(settings: Settings) -> Path:
+    """Return the SQLite file that the home uses."""
+    url = make_url(settings.resolved_database_url())
+    if url.get_backend_name() != "sqlite":
+        raise NotTransferable(f"The home uses {where(settings.resolved_database_url())} already, which is PostgreSQL.")
+    file = Path(str(url.database))
+    if not file.exists():
+        raise NoSource(f"There is no SQLite database {file} to move.")
+    return file
 
 
 @contextmanager
@@ -141,22 +155,35 @@ def _check_source(source: Database, reading: Connection) -> None:
     loading.check_references(reading)
 
 
-def _check_target(connection: Connection, target: Database) -> None:
-    """Raise `TargetNotEmpty` unless the target is empty, or carries our own marker."""
+def _check_target(connection: Connection, target: Database) -> str:
+    """Raise `TargetNotEmpty` for a target of others; return the name of a table that holds rows, if one does.
+
+    An unfinished target, which carries our own marker, may hold rows.
+    """
     there = set(sa.inspect(connection).get_table_names())
     revision = target.revision_of(connection)
     connection.rollback()
-    if not there or TRANSFER_MARKER in there:
-        return
-    others = sorted(there - {*METADATA.tables, "alembic_version"})
+    if not there:
+        return ""
+    if TRANSFER_MARKER in there and revision in (None, head()):
+        return ""
+    others = sorted(there - {*METADATA.tables, "alembic_version", TRANSFER_MARKER})
     if others:
         raise TargetNotEmpty(f"The target holds tables that are not ours ({', '.join(others[:3])}); give an empty one.")
     if revision != head():
         raise TargetNotEmpty(f"The target is at revision {revision} and the source at {head()}; give an empty one.")
     full = [name for name in sorted(there & set(METADATA.tables)) if _holds_rows(connection, name)]
     connection.rollback()
-    if full:
-        raise TargetNotEmpty(f"The target holds rows already ({', '.join(full[:3])}); give an empty one.")
+    return full[0] if full else ""
+
+
+def _check_equal(connection: Connection, known: list[Shape], entries: list[TableEntry], full: str) -> None:
+    """Raise `TargetNotEmpty` unless a target that holds rows holds exactly the source's."""
+    with connection.begin():
+        for shape, entry in zip(known, entries, strict=True):
+            same = count(connection, shape) == entry.rows
+            if not same or entry_of(shape, canonical.digest(connection, shape)) != entry:
+                raise TargetNotEmpty(f"The target holds rows already ({full}), which are others; give an empty one.")
 
 
 def _survey(reading: Connection, known: list[Shape], total: int, progress: Progress) -> list[TableEntry]:
@@ -255,6 +282,11 @@ def _finish(
     with connection.begin():
         connection.execute(text("ANALYZE"))
     return verdict.entries
+
+
+def _read_only(file: Path) -> str:
+    database = f"file:{quote(str(file))}?mode=ro"
+    return URL.create("sqlite", database=database, query={"uri": "true"}).render_as_string()
 
 
 def _holds_rows(connection: Connection, name: str) -> bool:

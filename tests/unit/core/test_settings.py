@@ -51,9 +51,16 @@ def test_the_home_is_made_for_its_owner_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://a:p%23w@h/n", "postgresql://a:p w#'\"$x\\@h/n", "postgresql://a@h/n?sslmode=require"]
+    "url",
+    [
+        "postgresql://a:p%23w@h/n",
+        "postgresql://a:p w#'\"$x\\@h/n",
+        "postgresql://a@h/n?sslmode=require",
+        "postgresql://a:b${HOME}c@h/n",
+    ],
 )
 def test_a_setting_that_is_kept_is_found_by_every_process_of_the_home(tmp_path: Path, url: str) -> None:
+    (tmp_path / FILE).touch(0o644)
     Settings(home=tmp_path).keep("database_url", url)
     found = Settings(home=tmp_path).database_url
     assert found is not None

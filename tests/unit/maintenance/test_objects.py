@@ -17,7 +17,7 @@ from workbench.datasets.schemas import DatasetUpload
 from workbench.jobs import service as jobs
 from workbench.maintenance import objects, restoring
 from workbench.maintenance.archive import Archive, snapshot
-from workbench.maintenance.restoring import ObjectsDamaged
+from workbench.maintenance.objects import ObjectsDamaged
 from workbench.testing import write_demo_dataset
 
 
@@ -97,11 +97,39 @@ def test_a_file_is_hashed_once(database: Database, home: Path, monkeypatch: pyte
     assert read == []
 
 
-def test_no_row_leads_out_of_the_home(database: Database, home: Path) -> None:
+def test_a_backup_with_a_file_that_has_changed_is_not_made(database: Database, home: Path) -> None:
+    settings = of(database, home)
+    restoring.back_up(settings, home / "first.zip")
+    path = home / next(name for name in referred(database, home) if "/objects/" in name)
+    stat, content = path.stat(), bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with pytest.raises(ObjectsDamaged, match="bring it back"):
+        restoring.back_up(settings, home / "second.zip", with_objects=True)
+    assert not (home / "second.zip").exists()
+
+
+def test_a_drill_tells_what_only_the_backup_has(database: Database, home: Path) -> None:
+    settings = of(database, home)
+    restoring.back_up(settings, home / "backup.zip", with_objects=True)
+    shutil.rmtree(home / "datasets" / "objects")
+    assert restoring.drill(settings, home / "backup.zip").restorable == 1
+
+
+def test_a_file_of_any_age_can_be_backed_up(database: Database, home: Path) -> None:
+    for path in referred(database, home):
+        os.utime(home / path, (0, 0))
+    assert restoring.back_up(of(database, home), home / "backup.zip", with_objects=True).objects == 2
+
+
+def test_no_row_leads_to_anything_but_stored_files(database: Database, home: Path) -> None:
     outside = home.parent / "outside.ipynb"
     outside.write_text("secret")
+    (home / "keys.json").write_text("secret")
+    kept = "notebooks-submitted/a\x01b"
     with database.write() as session:
         context = Context(session, owner(), Settings(home=home))
-        for path in ("../outside.ipynb", str(outside), ".", "", "a\x01b"):
+        for path in ("../outside.ipynb", str(outside), ".", "", "keys.json", "datasets/../keys.json", kept):
             jobs.submit(context, "notebook", "n", {"notebook_path": path})
-    assert [path for path in referred(database, home) if "datasets/" not in path] == ["a\x01b"]
+    assert [path for path in referred(database, home) if not path.startswith("datasets/")] == [kept]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import stat
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import hostile
@@ -16,11 +18,12 @@ from sqlalchemy import inspect, select, text
 
 from workbench.core import events
 from workbench.core.database import Database, DatabaseNewer, head
+from workbench.core.errors import WorkbenchError
 from workbench.core.settings import Settings
 from workbench.core.tables import Event
 from workbench.jobs.agent import agent_lock
 from workbench.maintenance import archive, restoring
-from workbench.maintenance.archive import Archive, BackupDamaged, BackupTooNew, NoBackup
+from workbench.maintenance.archive import Archive, BackupDamaged, BackupExists, BackupTooNew, NoBackup
 from workbench.maintenance.objects import INDEX
 from workbench.maintenance.restoring import InUse
 
@@ -28,6 +31,7 @@ from workbench.maintenance.restoring import InUse
 DYING = """
 import os, signal, sys
 from pathlib import Path
+from workbench.core.errors import WorkbenchError
 from workbench.core.settings import Settings
 from workbench.maintenance import restoring
 def die(*arguments, **named):
@@ -74,12 +78,12 @@ def test_a_restore_brings_the_moment_back_and_keeps_what_was_there(
         kept = Database(f"sqlite:///{made.kept}")
         assert kinds(kept) == ["first", "later"]
         kept.close()
-        assert not list(tmp_path.glob("*restoring*"))
+        assert not list(tmp_path.glob("*workbench_*"))
     else:
         with database.engine.begin() as connection:
             schema = made.kept.removeprefix("schema ")
             assert connection.scalar(text(f"SELECT count(*) FROM {schema}.events")) == 2
-            assert "restoring" not in inspect(connection).get_schema_names()
+            assert not [name for name in inspect(connection).get_schema_names() if "_restore_" in name]
             connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
 
 
@@ -127,22 +131,51 @@ def test_a_drill_proves_a_backup_and_leaves_nothing(database: Database, backup: 
 def test_without_a_file_the_newest_backup_is_drilled_or_one_is_made_for_it(database: Database, tmp_path: Path) -> None:
     settings = of(database, tmp_path)
     assert Path(restoring.drill(settings, None).path).name.startswith(".drill-")
-    for name in ("workbench-20260102t000000z.zip", "workbench-20260101t000000z.zip"):
+    prefix = restoring._prefix(settings)
+    for name in (f"{prefix}20260102t000000z.zip", f"{prefix}20260101t000000z.zip", "workbench-z.zip"):
         restoring.back_up(settings, tmp_path / "backups" / name)
-    assert Path(restoring.drill(settings, None).path).name == "workbench-20260102t000000z.zip"
+    assert Path(restoring.drill(settings, None).path).name == f"{prefix}20260102t000000z.zip"
     assert not list(tmp_path.glob(".drill*"))
 
 
-def test_what_a_killed_drill_has_left_is_swept_up(database: Database, backup: Path, tmp_path: Path) -> None:
+def test_what_was_killed_is_swept_up_and_nothing_else(database: Database, backup: Path, tmp_path: Path) -> None:
+    old, others = "workbench_drill_20200101t000000z_0123abcd", ("drill_20200101t000000z", "restoring", "recipes")
     if database.dialect == "sqlite":
-        (tmp_path / "workbench.db.drill_20200101t000000z").touch()
+        (tmp_path / f"workbench.db.{old}").touch()
+        (tmp_path / "workbench.db.before-20200101t000000z").touch()
     else:
         with database.engine.begin() as connection:
-            connection.execute(text("CREATE SCHEMA drill_20200101t000000z"))
+            for name in (old, *others):
+                connection.execute(text(f"CREATE SCHEMA {name}"))
+            connection.execute(text(f"COMMENT ON SCHEMA {old} IS '{restoring.COMMENT}'"))
     restoring.drill(of(database, tmp_path), backup)
     assert not list(tmp_path.glob("*drill*"))
-    if database.dialect == "postgresql":
-        assert not [name for name in inspect(database.engine).get_schema_names() if name.startswith("drill")]
+    if database.dialect == "sqlite":
+        assert (tmp_path / "workbench.db.before-20200101t000000z").exists()
+    else:
+        with database.engine.begin() as connection:
+            assert {*inspect(connection).get_schema_names()} >= {*others}
+            assert old not in inspect(connection).get_schema_names()
+            for name in others:
+                connection.execute(text(f"DROP SCHEMA {name}"))
+
+
+def test_tables_of_others_stay_where_they_are(database: Database, backup: Path, tmp_path: Path) -> None:
+    """An extension's or another program's, beside ours; of whatever type."""
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE recipes (id integer PRIMARY KEY, place text)")
+        connection.exec_driver_sql("INSERT INTO recipes VALUES (1, 'here')")
+    database.close()
+    try:
+        restoring.restore(of(database, tmp_path), backup)
+        if database.dialect == "postgresql":
+            with database.engine.connect() as connection:
+                assert connection.exec_driver_sql("SELECT place FROM recipes").scalar() == "here"
+        held = restoring.back_up(of(database, tmp_path), tmp_path / "second.zip")
+        assert held.tables == 25
+    finally:
+        with database.engine.begin() as connection:
+            connection.exec_driver_sql("DROP TABLE IF EXISTS recipes")
 
 
 def test_a_backup_of_one_store_can_be_restored_into_the_other(
@@ -174,15 +207,15 @@ def test_an_older_backup_is_upgraded_on_its_way(empty_database_url: str, tmp_pat
     old.close()
 
 
-def rewritten(backup: Path, **changes: object) -> Path:
-    """Write a backup again with another manifest, and a checksum that is right."""
+def rewritten(backup: Path, members: dict[str, bytes] | None = None, **changes: object) -> Path:
+    """Write a backup again with another manifest and other members, and a checksum that is right."""
     with zipfile.ZipFile(backup) as old:
-        members = {name: old.read(name) for name in old.namelist()}
-    manifest = json.loads(members[archive.MANIFEST]) | changes
-    members[archive.MANIFEST] = json.dumps(manifest).encode()
+        contents = {name: old.read(name) for name in old.namelist()} | (members or {})
+    manifest = json.loads(contents[archive.MANIFEST]) | changes
+    contents[archive.MANIFEST] = json.dumps(manifest).encode()
     made = backup.with_name("rewritten.zip")
     with zipfile.ZipFile(made, "w") as new:
-        for name, content in members.items():
+        for name, content in contents.items():
             new.writestr(name, content)
         new.comment = b"0" * archive.CHECKSUM_BYTES
     with made.open("r+b") as file:
@@ -199,6 +232,125 @@ def test_a_backup_from_the_future_is_refused(database: Database, backup: Path, t
     with pytest.raises(DatabaseNewer, match="9999"):
         restoring.restore(of(database, tmp_path), rewritten(backup, revision="9999"))
     assert kinds(database) == ["first"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tables": 5},
+        {"revision": "head"},
+        {"sequences": {}},
+        {"tables": []},
+        {"objects": [{"path": "datasets/x", "size_bytes": "many", "sha256": "00"}]},
+    ],
+)
+def test_a_backup_that_was_made_up_is_refused_in_a_sentence(
+    changes: dict[str, object], database: Database, backup: Path, tmp_path: Path
+) -> None:
+    database.close()
+    with pytest.raises(WorkbenchError):
+        restoring.restore(of(database, tmp_path), rewritten(backup, **changes))
+    assert kinds(database) == ["first"]
+
+
+@pytest.mark.parametrize(
+    "line", [b"7\n", b"[1]\n", b"{}\n", b"[1,2,3,4,5]\n", b"no json\n", b"[null,null,null,null,null]\n"]
+)
+def test_rows_that_were_made_up_are_refused_in_a_sentence(
+    line: bytes, database: Database, backup: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(WorkbenchError):
+        restoring.drill(of(database, tmp_path), rewritten(backup, members={"tables/events.jsonl": line}))
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../escaped.txt", "/tmp/absolute.txt", "keys.json", "settings.env", "datasets/../keys.json", "datasets", ""],
+)
+def test_a_backup_writes_nothing_but_stored_files(path: str, database: Database, backup: Path, tmp_path: Path) -> None:
+    content = b"planted"
+    entry = {"path": path, "size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    made = rewritten(backup, members={f"objects/{path}": content}, holds_objects=True, objects=[entry])
+    database.close()
+    with pytest.raises(BackupDamaged, match="no stored one"):
+        restoring.restore(of(database, tmp_path), made)
+    assert not (tmp_path / "keys.json").exists()
+
+
+def test_a_stored_file_that_is_not_what_its_entry_says_is_refused(
+    database: Database, backup: Path, tmp_path: Path
+) -> None:
+    entry = {"path": "datasets/objects/x", "size_bytes": 7, "sha256": "00" * 32}
+    made = rewritten(backup, members={"objects/datasets/objects/x": b"planted"}, holds_objects=True, objects=[entry])
+    database.close()
+    with pytest.raises(BackupDamaged, match="datasets/objects/x"):
+        restoring.restore(of(database, tmp_path), made)
+    assert not (tmp_path / "datasets").exists()
+
+
+def test_a_backup_overwrites_nothing(sqlite_database: Database, tmp_path: Path) -> None:
+    with pytest.raises(BackupExists, match="another name"):
+        restoring.back_up(Settings(home=tmp_path), tmp_path / "workbench.db")
+    assert sqlite_database.revision() == head()
+
+
+def test_a_database_that_is_damaged_beyond_reading_can_be_restored_over(
+    sqlite_database: Database, tmp_path: Path
+) -> None:
+    publish(sqlite_database, "first")
+    settings = Settings(home=tmp_path)
+    restoring.back_up(settings, tmp_path / "backup.zip")
+    sqlite_database.close()
+    (tmp_path / "workbench.db").write_bytes(os.urandom(20_000))
+    (tmp_path / "workbench.db-wal").write_bytes(b"what is left of its log")
+    kept = restoring.restore(settings, tmp_path / "backup.zip").kept
+    assert kinds(sqlite_database) == ["first"]
+    assert kept is not None
+    assert Path(kept).stat().st_size == 20_000
+    assert Path(f"{kept}-wal").read_bytes() == b"what is left of its log"
+
+
+def test_an_open_connection_is_noticed(sqlite_database: Database, tmp_path: Path) -> None:
+    """What is written on it after the swap would be lost."""
+    restoring.back_up(Settings(home=tmp_path), tmp_path / "backup.zip")
+    with sqlite_database.engine.connect() as idle:
+        idle.exec_driver_sql("SELECT 1")
+        idle.rollback()
+        with pytest.raises(InUse, match="Something else"):
+            restoring.restore(Settings(home=tmp_path), tmp_path / "backup.zip")
+    publish(sqlite_database, "after")
+    assert kinds(sqlite_database) == ["after"]
+
+
+@pytest.mark.parametrize("name", ["a b", "a%20b", "a?b", "a#b", "a'b", "数据"])
+def test_a_home_may_have_any_name(name: str, tmp_path: Path) -> None:
+    home = tmp_path / name
+    home.mkdir()
+    settings = Settings(home=home)
+    database = Database(settings.resolved_database_url())
+    database.prepare()
+    publish(database, "first")
+    database.close()
+    restoring.back_up(settings, home / "backup.zip")
+    restoring.restore(settings, home / "backup.zip")
+    assert kinds(database) == ["first"]
+    database.close()
+    assert (home / "workbench.db").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_drills_can_run_side_by_side(database: Database, backup: Path, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(3) as threads:
+        made = list(threads.map(lambda _: restoring.drill(of(database, tmp_path), backup), range(3)))
+    assert [one.rows for one in made] == [1, 1, 1]
+
+
+def test_a_document_with_a_number_that_is_none_is_kept(sqlite_database: Database, tmp_path: Path) -> None:
+    with sqlite_database.write() as session:
+        session.add(Event(topic="t", type="x", data={"loss": float("nan")}))
+    settings = Settings(home=tmp_path)
+    restoring.back_up(settings, tmp_path / "backup.zip")
+    restoring.drill(settings, tmp_path / "backup.zip")
 
 
 def test_a_table_that_lacks_a_row_is_found(database: Database, backup: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from workbench.jobs.agent import Agent
 from workbench.jobs.attempt import Attempt, Stopped, StopRequest
 from workbench.jobs.tables import Job
 from workbench.kinds import KINDS
-from workbench.maintenance import run, service
+from workbench.maintenance import restoring, run, service
 from workbench.maintenance.service import BACKUP, UnderWay
 
 
@@ -80,16 +80,14 @@ def test_the_newest_backups_are_kept(database: Database, tmp_path: Path, monkeyp
     monkeypatch.setenv("WORKBENCH_BACKUP_KEEP", "2")
     folder = tmp_path / "backups"
     folder.mkdir()
-    for day in (1, 2, 3):
-        (folder / f"workbench-2026010{day}t000000z.zip").touch()
-    (folder / "my-own.zip").touch()
-    (folder / ".workbench-20260101t000000z.zip.0.part").touch()
-    removed = work("backup", database, tmp_path, monkeypatch)["removed"]
-    assert [Path(path).name for path in removed] == ["workbench-20260101t000000z.zip", "workbench-20260102t000000z.zip"]
-    left = sorted(path.name for path in folder.iterdir())
-    assert left[0] == "my-own.zip"
-    assert left[1] == "workbench-20260103t000000z.zip"
-    assert len(left) == 3
+    prefix = restoring._prefix(Settings(home=tmp_path))
+    names = [f"{prefix}2026010{day}t000000z.zip" for day in (1, 2, 3)]
+    others = ["my-own.zip", "workbench-before-the-move.zip", "workbench-ffffff-20260101t000000z.zip"]
+    for name in (*names, *others, f".{names[0]}.0.part"):
+        (folder / name).touch()
+    result = work("backup", database, tmp_path, monkeypatch)
+    assert [Path(path).name for path in result["removed"]] == names[:2]
+    assert {path.name for path in folder.iterdir()} == {*others, names[2], Path(result["path"]).name}
 
 
 def test_a_backup_stops_when_it_is_asked_to(

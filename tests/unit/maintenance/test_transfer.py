@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import func, inspect, make_url, select
 
 from workbench.core.database import TRANSFER_MARKER, Database, DatabaseOutdated, DatabaseUnfinished
-from workbench.core.engines import BadDatabaseURL, DatabaseAway
+from workbench.core.engines import BadDatabaseURL, DatabaseAway, DatabaseForbids
 from workbench.core.settings import Settings
 from workbench.core.tables import Event
 from workbench.jobs.agent import agent_lock
@@ -151,6 +151,60 @@ def test_a_target_that_is_not_empty_is_refused(sqlite_database: Database, target
     assert rows(target) == 1
 
 
+def test_a_transfer_that_is_done_is_found_to_be_done(sqlite_database: Database, target: str, tmp_path: Path) -> None:
+    """A run that died before it said so, or one that shall switch now."""
+    hostile.fill(sqlite_database, 4)
+    transfer.run(Settings(home=tmp_path), target)
+    made = transfer.run(Settings(home=tmp_path), target)
+    assert (made.rows, made.resumed_rows) == (100, 100)
+    postgresql.administer(target, "UPDATE events SET topic = 'other' WHERE seq = 2")
+    with pytest.raises(TargetNotEmpty, match="which are others"):
+        transfer.run(Settings(home=tmp_path), target)
+
+
+def test_the_source_is_the_database_that_the_home_uses(
+    sqlite_database: Database, target: str, postgresql_url: str, tmp_path: Path
+) -> None:
+    hostile.fill(sqlite_database, 3)
+    elsewhere = tmp_path / "elsewhere.db"
+    other = Database(f"sqlite:///{elsewhere}")
+    other.prepare()
+    other.close()
+    assert transfer.run(Settings(home=tmp_path, database_url=f"sqlite:///{elsewhere}"), target).rows == 0
+    with pytest.raises(NotTransferable, match="already, which is PostgreSQL"):
+        transfer.run(Settings(home=tmp_path, database_url=target), postgresql_url)
+
+
+def test_a_target_that_others_use_is_refused(sqlite_database: Database, target: str, tmp_path: Path) -> None:
+    server = Database(target)
+    server.prepare()
+    with server.read() as session:
+        session.scalar(select(func.count()).select_from(Event))
+        with pytest.raises(InUse, match="other connections"):
+            transfer.run(Settings(home=tmp_path), target)
+    server.close()
+
+
+def test_a_user_who_may_not_make_tables_is_told(sqlite_database: Database, target: str, tmp_path: Path) -> None:
+    role = f"role_{make_url(target).database}"
+    postgresql.administer(target, f"CREATE ROLE {role} LOGIN")
+    try:
+        url = make_url(target).set(username=role).render_as_string(hide_password=False)
+        with pytest.raises(DatabaseForbids, match="permission denied"):
+            transfer.run(Settings(home=tmp_path), url)
+    finally:
+        postgresql.administer(target, f"DROP ROLE {role}")
+
+
+def test_the_options_of_a_url_are_kept(sqlite_database: Database, target: str, tmp_path: Path) -> None:
+    postgresql.administer(target, "CREATE SCHEMA lab")
+    transfer.run(Settings(home=tmp_path), f"{target}?options=-csearch_path%3Dlab")
+    assert tables(target) == set()
+    server = Database(f"{target}?options=-csearch_path%3Dlab")
+    server.prepare()
+    server.close()
+
+
 def test_an_upgraded_empty_target_is_taken(sqlite_database: Database, target: str, tmp_path: Path) -> None:
     hostile.fill(sqlite_database, 3)
     empty = Database(target)
@@ -232,6 +286,7 @@ def test_one_transfer_at_a_time(sqlite_database: Database, target: str, tmp_path
     [
         ("sqlite:///other.db", NotTransferable, "from SQLite to PostgreSQL"),
         ("mysql://root@localhost/x", BadDatabaseURL, "not mysql"),
+        ("postgresql+psycopg2://root@localhost/x", BadDatabaseURL, "not postgresql.psycopg2"),
         ("no url at all", BadDatabaseURL, "cannot be read"),
         ("postgresql://ada:hunter2@127.0.0.1:1/x", DatabaseAway, "127.0.0.1:1/x does not answer"),
     ],
