@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import psycopg
 from sqlalchemy import Connection, make_url, text
-from sqlalchemy.exc import DataError, IntegrityError, StatementError
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 
 from workbench.core.clock import utcnow
 from workbench.core.database import Database, DatabaseNewer
@@ -40,7 +40,7 @@ SCRATCH_NAME = re.compile(r"workbench_(?:drill|restore)_(\d{8}t\d{6}z)_[0-9a-f]{
 COMMENT = "a scratch place of the workbench"
 LOGS = ("-wal", "-shm", "-journal")
 #: What either driver raises for rows that do not fit.
-UNFIT = (DataError, IntegrityError, StatementError, psycopg.DataError, psycopg.IntegrityError)
+UNFIT = (DataError, IntegrityError, ProgrammingError, psycopg.DataError, psycopg.IntegrityError)
 SHOWN = 5  # damaged files that a message names
 LOCK_WAIT = 2.0  # seconds; a server that looks whether an agent is there holds its lock for an instant
 
@@ -145,10 +145,8 @@ def compare(made: Database, archive: Archive, progress: Progress = quiet) -> Non
             progress("compared rows", done, manifest.rows)
         counting = [shape for shape in known.values() if loading.counts_on(connection, shape)]
         for name, last in canonical.sequences(connection, counting).items():
-            if last != manifest.sequences[name]:
-                raise RestoreDiffers(
-                    f"The table {name} would count on from {last}, not from {manifest.sequences[name]}."
-                )
+            if last != manifest.sequences.get(name):
+                raise RestoreDiffers(f"The table {name} would count on from {last}, not from where it was.")
 
 
 def check_objects(archive: Archive, home: Path, progress: Progress = quiet) -> list[ObjectEntry]:
