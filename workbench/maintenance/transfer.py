@@ -25,7 +25,7 @@ from workbench.core.settings import Settings
 from workbench.maintenance import loading
 from workbench.maintenance import rows as canonical
 from workbench.maintenance.archive import Progress, count, entry_of, quiet, snapshot
-from workbench.maintenance.restoring import alone, check_alone
+from workbench.maintenance.places import alone, check_alone
 from workbench.maintenance.rows import Row, Shape, Value
 from workbench.maintenance.schemas import TableEntry, TransferResult
 from workbench.migrations.tables import METADATA

@@ -23,7 +23,7 @@ from workbench.core.tables import Event
 from workbench.jobs.agent import agent_lock
 from workbench.maintenance import transfer
 from workbench.maintenance.loading import BrokenReferences
-from workbench.maintenance.restoring import InUse
+from workbench.maintenance.places import InUse
 from workbench.maintenance.transfer import NoSource, NotTransferable, TargetNotEmpty, TransferDiffers
 from workbench.migrations.tables import METADATA
 
