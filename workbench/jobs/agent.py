@@ -14,13 +14,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
 from sqlalchemy import func, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 import workbench
 from workbench.accounts import people
@@ -230,8 +230,12 @@ class Leadership:
         return self._holds
 
     def close(self) -> None:
-        """Give the lead up."""
+        """Give the lead up, so that the next agent has it at once and not when PostgreSQL sees us gone."""
         if self._connection is not None and not self._connection.closed:
+            if self._holds:
+                with suppress(DBAPIError):
+                    self._connection.exec_driver_sql(f"SELECT pg_advisory_unlock({LEADER_LOCK})")
+                self._holds = False
             self._connection.invalidate()
             self._connection.close()
 
