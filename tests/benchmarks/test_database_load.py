@@ -27,7 +27,7 @@ from workbench.core.database import Database
 from workbench.jobs.files import live_servers
 
 LONG = bool(os.environ.get("WORKBENCH_LONG"))
-ROUNDS, SECONDS = (9, 4.0) if LONG else (3, 1.5)
+ROUNDS, SECONDS = (5, 3.0) if LONG else (3, 1.5)
 POOL_SIZES = (1, 4, 8, 16)
 CLIENTS = 50
 AIM = 1.3  # of a plain handler's CPU

@@ -30,7 +30,7 @@ from workbench.core.ids import new_id
 from workbench.core.settings import Settings
 from workbench.registry.tables import Model, ModelVersion
 
-EXAMPLES = 200 if os.environ.get("WORKBENCH_LONG") else 20
+EXAMPLES = 100 if os.environ.get("WORKBENCH_LONG") else 20
 PHASES = (Phase.explicit, Phase.generate)  # a race that failed once need not fail again while it is made smaller
 NOTEBOOK = {
     "nbformat": 4, "nbformat_minor": 5, "metadata": {},
