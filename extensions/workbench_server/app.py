@@ -24,6 +24,7 @@ from workbench.accounts import service as accounts
 from workbench.chat import answering
 from workbench.core.bus import EventBus
 from workbench.core.database import Database
+from workbench.core.engines import DatabaseAway
 from workbench.core.errors import WorkbenchError
 from workbench.core.routes import ROUTES, Route
 from workbench.core.settings import Settings
@@ -147,6 +148,8 @@ class WorkbenchServer(ExtensionApp):
         while True:
             try:
                 await asyncio.to_thread(mail.deliver, self.database, self.workbench_settings)
+            except DatabaseAway as error:
+                logger.warning("The outbox cannot be read: %s", error)
             except Exception:
                 logger.exception("The outbox cannot be read; trying again")
             await asyncio.sleep(MAIL_INTERVAL)

@@ -40,6 +40,7 @@ from workbench.core.errors import (
 from workbench.core.errors import invalid_input as invalid
 from workbench.core.ids import new_id
 from workbench.core.routes import ANYONE, Download, Route, UploadedFile
+from workbench.core.schemas import texts_of
 from workbench_server.execution import Server, fetch, once, perform, request_of
 from workbench_server.identity import OwnHandler
 
@@ -93,6 +94,8 @@ class RouteHandler(OwnHandler, APIHandler):
             given = {name: values[-1].decode("utf8") for name, values in self.request.query_arguments.items()}
         except UnicodeDecodeError as error:
             raise Invalid("The query is not valid UTF-8.") from error
+        if any("\0" in value for value in given.values()):
+            raise Invalid("A value in the query holds a NUL character, which cannot be kept.")
         given.pop("token", None)
         given.pop("ticket", None)
         return validated(self.route.query, given, "the query")
@@ -315,11 +318,15 @@ class UploadHandler(PlainHandler):
 
 
 def parsed(body: bytes) -> Any:
-    """Read a JSON body."""
+    """Read a JSON body; texts with a NUL character, which one of our databases cannot keep, are refused for both."""
     try:
-        return json.loads(body or b"null")
+        value = json.loads(body or b"null")
+        holds_nul = b"\\u0000" in body and "\0" in "".join(texts_of(value))
     except (ValueError, RecursionError) as error:
         raise Invalid("The body is not valid JSON.") from error
+    if holds_nul:
+        raise Invalid("A text in the body holds a NUL character, which cannot be kept.")
+    return value
 
 
 def validated(model: type[BaseModel], value: Any, place: str) -> BaseModel:

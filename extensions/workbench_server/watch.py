@@ -13,6 +13,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 from workbench.accounts import service
 from workbench.core.context import Principal
 from workbench.core.database import Database
+from workbench.core.engines import DatabaseAway
 
 INTERVAL = 5.0  # seconds between two looks
 POLICY_VIOLATION = 1008  # close code of a socket whose caller may not have it any more
@@ -42,6 +43,8 @@ class AccessWatch:
             await asyncio.sleep(INTERVAL)
             try:
                 await self.look()
+            except DatabaseAway as error:
+                logger.warning("It cannot be seen who may have what: %s", error)
             except Exception:
                 logger.exception("It cannot be seen who may have what; trying again")
 

@@ -41,6 +41,11 @@ def test_the_openapi_document_is_valid_and_complete(lab: Lab) -> None:
             ), path
 
 
+def test_an_escaped_backslash_is_no_nul(lab: Lab) -> None:
+    made = call(lab, "POST", "api/chat/conversations", json={"title": "a\\u0000b"}).json()
+    assert made["title"] == "a\\u0000b"
+
+
 def test_the_readable_page_loads_nothing_from_elsewhere(lab: Lab) -> None:
     page = call(lab, "GET", "api/workbench/docs")
     assert "/api/train/jobs" in page.text
@@ -56,6 +61,9 @@ def test_an_unknown_path_method_and_body_are_problems(lab: Lab) -> None:
         (call(lab, "GET", "api/jobs", params={"nonsense": 1}), 422),
         (call(lab, "POST", "api/train/jobs", content=b"{"), 422),
         (call(lab, "POST", "api/train/jobs", json=[]), 422),
+        (call(lab, "POST", "api/chat/conversations", json={"title": "a\0b"}), 422),
+        (call(lab, "POST", "api/chat/conversations", json={"title\0": "a"}), 422),
+        (call(lab, "GET", "api/chat/conversations", params={"search": "a\0b"}), 422),
     ):
         problem = answer.json()
         assert answer.status_code == problem["status"] == status

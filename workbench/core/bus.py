@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 from workbench.core import events
 from workbench.core.database import Database
+from workbench.core.engines import DatabaseAway
 
 WAIT = 0.5  # seconds between two looks at the feed when nothing is announced
 RETRY = 1.0  # seconds after a lost database
@@ -77,6 +78,9 @@ class EventBus:
             self._watcher.wait(WAIT)
             try:
                 self._seen = self._dispatch(self._seen)
+            except DatabaseAway as error:
+                logger.warning("The event feed cannot be read: %s", error)
+                time.sleep(RETRY)
             except Exception:
                 logger.exception("The event feed cannot be read; trying again")
                 time.sleep(RETRY)

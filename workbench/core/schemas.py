@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, Literal, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -84,3 +85,16 @@ class Lineage(Schema):
 
     nodes: list[Node]
     edges: list[Edge]
+
+
+def texts_of(document: Any) -> Iterator[str]:
+    """Yield every text of a JSON document, names included."""
+    if isinstance(document, str):
+        yield document
+    elif isinstance(document, Mapping):
+        for name, inner in document.items():
+            yield name
+            yield from texts_of(inner)
+    elif isinstance(document, list):
+        for inner in document:
+            yield from texts_of(inner)

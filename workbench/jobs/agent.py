@@ -108,6 +108,9 @@ class Agent:
             try:
                 self.tick()
                 idle = self._idle()
+            except DatabaseAway as error:
+                logger.warning("The queue cannot be looked at: %s", error)
+                self._leaving.wait(TICK)
             except Exception:
                 logger.exception("A look at the queue failed; trying again")
                 self._leaving.wait(TICK)

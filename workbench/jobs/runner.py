@@ -249,7 +249,7 @@ def failure(folder: AttemptFolder, status: Status) -> tuple[str, str]:
     """Return the code and the sentence for an attempt that ended badly."""
     known = folder.read("error")
     if known is not None:
-        return str(known["code"]), str(known["message"])
+        return str(known["code"]), str(known["message"]).replace("\0", "\ufffd")  # which no database keeps
     number = _signal(folder, status)
     if number is not None:
         name = signal.Signals(number).name

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, MetaData, Table
 
 from workbench.core.errors import Conflict
+from workbench.core.schemas import texts_of
 from workbench.migrations.tables import METADATA
 
 Kind = Literal["text", "integer", "boolean", "float", "time", "json", "bytes"]
@@ -242,19 +243,7 @@ def _is_finite(document: str) -> bool:
 
 
 def _texts(document: str) -> str:
-    return "".join(_strings(json.loads(document)))
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield name
-            yield from _strings(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _strings(inner)
+    return "".join(texts_of(json.loads(document)))
 
 
 def _text(value: Any) -> str:

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,9 @@ async def _pieces(engine: Engine, folder: ServeFolder, path: str, body: dict[str
                 raise EngineFailed(f"The engine refused: {_reason(await response.text())}")
             async with aclosing(_events(response, folder)) as events:
                 async for event in events:
-                    yield engine.piece(event)
+                    piece = engine.piece(event)
+                    # a model can say NUL, which PostgreSQL keeps in no text
+                    yield replace(piece, text=piece.text.replace("\0", "\ufffd"))
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         if isinstance(error, asyncio.TimeoutError):
             raise EngineFailed("The engine took longer for this answer than is allowed.") from error

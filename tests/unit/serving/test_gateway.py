@@ -67,6 +67,20 @@ def test_an_answer_comes_piece_by_piece_for_the_very_tokens(tmp_path: Path) -> N
     assert (asked[0]["prompt"], asked[0]["temperature"], asked[0]["top_k"]) == ([1, 2, 3], 0.0, 1)
 
 
+def test_a_nul_that_a_model_says_becomes_the_replacement_character(tmp_path: Path) -> None:
+    """PostgreSQL keeps none in a text, and what is kept is what was shown."""
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        done = {"content": "", "stop": True, "stop_type": "eos", "tokens_predicted": 1}
+        return await events(request, {"content": "a\0b", "tokens_predicted": 1}, done)
+
+    async def run() -> list[Piece]:
+        async with engine(tmp_path, serve) as found:
+            return await said(found)
+
+    assert asyncio.run(run())[0].text == "a\ufffdb"
+
+
 def test_the_transformers_engine_is_asked_in_its_own_way(tmp_path: Path) -> None:
     asked: list[dict[str, Any]] = []
 
