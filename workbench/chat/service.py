@@ -190,7 +190,8 @@ def end(context: Context, message_id: str, **values: Any) -> schemas.Message | N
 def interrupt(session: Session, message_id: str, content: str) -> None:
     """Write down that an answer's server ended while it was being written."""
     open_ = (ChatMessage.id == message_id) & ChatMessage.finish_reason.is_(None)
-    values = {"content": content, "finish_reason": "interrupted"}
+    # an older version's journal may hold NUL, which no database shall
+    values = {"content": content.replace("\0", "\ufffd"), "finish_reason": "interrupted"}
     session.execute(update(ChatMessage).where(open_).values(values))
 
 
