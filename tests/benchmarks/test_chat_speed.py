@@ -48,7 +48,8 @@ def bare(lab: Lab, deployment: Deployment, body: dict[str, Any], path: str) -> t
     """Return a client of the deployment's engine itself."""
     known = json.loads((lab.home / "jobs" / deployment.id / "1" / "engine.json").read_bytes())
     headers = {"Authorization": f"Bearer {known['key']}"}
-    transport = httpx.HTTPTransport(uds=known["socket"])
+    # a connection of its own for each answer, as the gateway has them
+    transport = httpx.HTTPTransport(uds=known["socket"], limits=httpx.Limits(max_keepalive_connections=0))
     return httpx.Client(transport=transport, headers=headers, base_url="http://engine", timeout=300), path, body
 
 
