@@ -22,7 +22,7 @@ def test_stop_ends_every_server_of_a_home(tmp_path: Path) -> None:
     with running_lab(home) as first:
         second = Lab(home)
         assert {server["pid"] for server in live_servers(home)} == {first.process.pid, second.process.pid}
-        assert first.wb.health().agent == second.wb.health().agent == "running"
+        until(lambda: first.wb.health().agent == second.wb.health().agent == "running", 30, "the agent's first beat")
         first.disconnect()
         second.disconnect()
         stop_home(home)

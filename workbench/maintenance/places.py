@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -29,6 +30,7 @@ SCRATCH = "workbench_"  # how scratch places begin, and the whole of their names
 SCRATCH_NAME = re.compile(r"workbench_(?:drill|restore)_(\d{8}t\d{6}z)_[0-9a-f]{8}")
 COMMENT = "a scratch place of the workbench"
 LOGS = ("-wal", "-shm", "-journal")
+LEAVING = 3.0  # seconds PostgreSQL may take to end a closed connection's process
 LOCK_WAIT = 2.0  # seconds; a server that looks whether an agent is there holds its lock for an instant
 
 
@@ -50,11 +52,17 @@ def alone(settings: Settings, database: Database) -> Iterator[None]:
 
 
 def check_alone(settings: Settings, database: Database, own: int = 0) -> None:
-    """Raise `InUse` when a server of the home runs, or others beside our `own` connections use PostgreSQL."""
+    """Raise `InUse` when a server of the home runs, or others beside our `own` connections use PostgreSQL.
+
+    A closed connection's process stays with PostgreSQL for a moment: only one that stays is another's.
+    """
     if live_servers(settings.home):
         raise InUse(f"A server of {settings.home} runs; end it first: workbench stop --home {settings.home}")
-    if (others := _others(database) - own) > 0:
-        raise InUse(f"{others} other connections of the workbench use {where(database.url)}; stop them first.")
+    deadline = time.monotonic() + LEAVING
+    while (others := _others(database) - own) > 0:
+        if time.monotonic() >= deadline:
+            raise InUse(f"{others} other connections of the workbench use {where(database.url)}; stop them first.")
+        time.sleep(0.05)
 
 
 @contextmanager
