@@ -18,6 +18,7 @@ from workbench.datasets.client import Split
 from workbench.datasets.panel import DatasetPanel
 from workbench.evaluation.client import Evaluation
 from workbench.evaluation.panel import ComparisonPanel, ComparisonsPanel
+from workbench.jobs.panel import QueuePanel
 from workbench.jobs.schemas import Job
 from workbench.registry.client import ModelVersion
 from workbench.registry.panel import ModelsPanel, ShowRows
@@ -46,6 +47,7 @@ def panel(wb: Workbench, name: str) -> ipywidgets.DOMWidget:
         "data": lambda: DatasetPanel(wb.datasets),
         "train": lambda: _train(wb),
         "runs": lambda: RunsPanel(wb.runs.list, wb.runs.__getitem__, can_write=wb.may("jobs:write")),
+        "queue": lambda: QueuePanel(wb.jobs, can_write=wb.may("jobs:write")),
         "comparisons": lambda: ComparisonsPanel(wb.http, can_write=wb.may("jobs:write")),
         "models": lambda: ModelsPanel(wb.models, rows=_trained_rows(wb), can_write=wb.may("models:write")),
         "chat": lambda: _chat(wb),

@@ -104,6 +104,8 @@ GET    /api/train/preview                                Rma own 200
 POST   /api/train/jobs                                   Rma own 202
 GET    /api/train/versions/{version_id}/rows             rRma own 404:model.not_trained_here
 GET    /api/jobs                                         rRma - 200
+GET    /api/train/queue                                  rRma - 200
+POST   /api/train/queue/reorder                          Rma own! 200
 POST   /api/jobs/notebooks                               Rma - 202
 GET    /api/jobs/{job_id}                                rRma own 200
 PATCH  /api/jobs/{job_id}                                Rma own! 200
@@ -513,6 +515,7 @@ ARRANGE: dict[str, Arrange] = {
         }
     ),
     "POST /api/jobs/notebooks": lambda s, o, b: Case(body={"notebook": NOTEBOOK}),
+    "POST /api/train/queue/reorder": lambda s, o, b: Case(body={"job_id": job(s, o)}),
     "PATCH /api/jobs/{job_id}": lambda s, o, b: Case(
         {"job_id": job(s, o)}, body={"audience": "everyone" if audience == "private" else "private"}
     ),

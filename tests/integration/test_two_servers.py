@@ -44,6 +44,7 @@ ACTS: st.SearchStrategy[Act] = st.one_of(
     st.tuples(st.just("submit"), st.sampled_from("xy")),
     st.tuples(st.just("cancel"), st.none()),
     st.tuples(st.just("resume"), st.none()),
+    st.tuples(st.just("reorder"), st.tuples(st.sampled_from([0, 1, 2]), st.sampled_from([0, 1, 2, None]))),
     st.tuples(st.just("members"), st.sampled_from([(), (0,), (1,), (0, 1)])),
     st.tuples(st.just("alias"), st.tuples(st.sampled_from([0, 1]), st.sampled_from([(), ("a",), ("a", "b")]))),
 )
@@ -58,13 +59,15 @@ class World:
     head: str = "begin"
     submitted: set[str] = field(default_factory=set)
     job: str = "queued"
+    line: tuple[int, ...] = (0, 1, 2)
     members: frozenset[int] = frozenset()
     aliases: dict[str, int] = field(default_factory=dict)
 
     def after(self, act: Act) -> tuple[int, World]:
         """Return the status that an act is answered with, and the world that it leaves."""
         name, value = act
-        new = World(self.ids, self.title, self.head, {*self.submitted}, self.job, self.members, dict(self.aliases))
+        new = World(self.ids, self.title, self.head, {*self.submitted}, self.job)
+        new.line, new.members, new.aliases = self.line, self.members, dict(self.aliases)
         if name == "title":
             new.title = value
         elif name == "version":
@@ -83,6 +86,12 @@ class World:
             if self.job != "cancelled":
                 return 409, self
             new.job = "queued"
+        elif name == "reorder":
+            moved, before = value
+            if moved != before:
+                rest = [number for number in self.line if number != moved]
+                rest.insert(len(rest) if before is None else rest.index(before), moved)
+                new.line = tuple(rest)
         elif name == "members":
             new.members = frozenset(value)
         else:
@@ -92,7 +101,8 @@ class World:
         return 200, new
 
     def state(self) -> tuple[Any, ...]:
-        return self.title, self.head, len(self.submitted), self.job, self.members, tuple(sorted(self.aliases.items()))
+        aliases = tuple(sorted(self.aliases.items()))
+        return self.title, self.head, len(self.submitted), self.job, self.line, self.members, aliases
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -127,7 +137,7 @@ def begin(lab: Lab) -> World:
     query = {"filename": "rows.jsonl", "name": name, "test_fraction": 0}
     dataset = call(lab, "POST", "datasets", params=query, content=rows).json()
     conversation = call(lab, "POST", "chat/conversations", json={"title": "begin"}).json()["id"]
-    job = call(lab, "POST", "jobs/notebooks", json={"notebook": NOTEBOOK}).json()["id"]
+    job, *line = [call(lab, "POST", "jobs/notebooks", json={"notebook": NOTEBOOK}).json()["id"] for _ in range(4)]
     team = call(lab, "POST", "auth/teams", json={"name": name}).json()["id"]
     database = Database(Settings(home=lab.home).resolved_database_url())
     with database.write() as session:
@@ -141,7 +151,7 @@ def begin(lab: Lab) -> World:
             session.add(ModelVersion(id=version, model_id=model.id, number=number, notes="", **common))
     database.close()
     ids = {"dataset": dataset["id"], "parent": dataset["head"]["id"], "conversation": conversation, "job": job}
-    return World(ids | {"team": team, "people": people, "versions": versions, "keys": name})
+    return World(ids | {"line": line, "team": team, "people": people, "versions": versions, "keys": name})
 
 
 def do(lab: Lab, world: World, act: Act) -> int:
@@ -165,6 +175,10 @@ def do(lab: Lab, world: World, act: Act) -> int:
         answer = call(lab, "POST", "jobs/notebooks", json=body, headers=headers)
     elif name in ("cancel", "resume"):
         answer = call(lab, "POST", f"jobs/{ids['job']}/{name}")
+    elif name == "reorder":
+        moved, before = value
+        body = {"job_id": ids["line"][moved], "before": None if before is None else ids["line"][before]}
+        answer = call(lab, "POST", "train/queue/reorder", json=body)
     elif name == "members":
         body = {"user_ids": [ids["people"][index] for index in value]}
         answer = call(lab, "PUT", f"auth/teams/{ids['team']}/members", json=body)
@@ -194,7 +208,18 @@ def look(lab: Lab, world: World) -> tuple[Any, ...]:
     for index, version in enumerate(ids["versions"]):
         found |= dict.fromkeys(call(lab, "GET", f"models/versions/{version}").json()["aliases"], index)
     there = frozenset(ids["people"].index(member["id"]) for member in members)
-    return title, head["message"] or "begin", mine, state, there, tuple(sorted(found.items()))
+    line = tuple(ids["line"].index(job_id) for job_id in waiting(lab) if job_id in ids["line"])
+    return title, head["message"] or "begin", mine, state, line, there, tuple(sorted(found.items()))
+
+
+def waiting(lab: Lab) -> Iterator[str]:
+    """Yield the ids of the waiting jobs in their order, page by page."""
+    cursor: str | None = None
+    while True:
+        page = call(lab, "GET", "train/queue", params={"limit": 200} | ({"cursor": cursor} if cursor else {})).json()
+        yield from (one["job"]["id"] for one in page["items"])
+        if (cursor := page["next_cursor"]) is None:
+            return
 
 
 def at_once(labs: tuple[Lab, Lab], world: World, acts: list[Act]) -> list[int]:

@@ -13,7 +13,7 @@ PERMISSIONS = {
     "datasets:read": "see datasets, their versions and rows",
     "datasets:write": "create datasets and versions",
     "jobs:read": "see jobs, their logs and metrics",
-    "jobs:write": "submit, cancel and resume jobs",
+    "jobs:write": "submit, reorder, cancel and resume jobs",
     "models:read": "see models, their versions and lineage",
     "models:write": "register base models; change notes and aliases",
     "evaluations:read": "see evaluations and their samples",

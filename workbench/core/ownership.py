@@ -51,10 +51,14 @@ def visible(table: type[Owned], user: Principal) -> ColumnElement[bool]:
     return or_(table.owner_id == user.id, table.audience.in_([EVERYONE, *sorted(user.teams)]))
 
 
+def may_change(user: Principal, owner_id: str, audience: str) -> bool:
+    """Tell whether a caller owns a row, shares a team with it or manages the workspace."""
+    return owner_id == user.id or audience in user.teams or MANAGE in user.permissions
+
+
 def require_change(context: Context, row: Owned, what: str) -> None:
-    """Raise `NotYours` unless the caller owns a row, shares a team with it or manages the workspace."""
-    user = context.user
-    if row.owner_id != user.id and row.audience not in user.teams and MANAGE not in user.permissions:
+    """Raise `NotYours` unless the caller may change a row."""
+    if not may_change(context.user, row.owner_id, row.audience):
         raise NotYours(f"{what} belongs to someone else; its owner or a maintainer can change it.")
 
 

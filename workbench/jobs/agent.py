@@ -178,7 +178,7 @@ class Agent:
 
     def _plan(self) -> None:
         with self._database.read() as session:
-            waiting = session.scalars(select(Job).where(Job.state == "queued").order_by(Job.id)).all()
+            waiting = session.scalars(select(Job).where(Job.state == "queued").order_by(Job.rank, Job.id)).all()
             if not waiting:
                 return
             rooms = _rooms(session)
@@ -188,7 +188,7 @@ class Agent:
         if not changed:
             return
         with self._database.write() as session:
-            for job in changed:
+            for job in sorted(changed, key=lambda job: job.id):  # as everyone does who locks several jobs
                 self._apply(session, job, made.assigned.get(job.id), made.reasons.get(job.id))
 
     def _apply(self, session: Any, seen: Job, host_id: str | None, reason: str | None) -> None:

@@ -6,9 +6,21 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from workbench.core.context import Context, StreamContext
-from workbench.core.schemas import Health, Page, Sharing
+from workbench.core.schemas import Health, Page, PageQuery, Sharing
 from workbench.jobs import feed, notebooks, routes, service
-from workbench.jobs.schemas import After, Job, JobsQuery, LogPage, LogQuery, Message, MetricsPage, NotebookCreate
+from workbench.jobs import queue as line
+from workbench.jobs.schemas import (
+    After,
+    Job,
+    JobsQuery,
+    LogPage,
+    LogQuery,
+    Message,
+    MetricsPage,
+    NotebookCreate,
+    QueuedJob,
+    Reorder,
+)
 
 
 @routes.listing.handler
@@ -21,6 +33,18 @@ def listing(context: Context, query: JobsQuery) -> Page[Job]:
 def show(context: Context, job_id: str) -> Job:
     """Show one job, and why it waits."""
     return service.show(context.session, job_id)
+
+
+@routes.queue.handler
+def queue(context: Context, query: PageQuery) -> Page[QueuedJob]:
+    """List what runs, and then what waits, in the order in which it starts."""
+    return line.listing(context, query)
+
+
+@routes.reorder.handler
+def reorder(context: Context, body: Reorder) -> QueuedJob:
+    """Let a waiting job start before another, or last; it changes places only with jobs that its caller may change."""
+    return line.reorder(context, body)
 
 
 @routes.share.handler

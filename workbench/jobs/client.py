@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from workbench.core.errors import Conflict
 from workbench.core.http import HTTP, ServerUnreachable
+from workbench.core.schemas import PageQuery
 from workbench.jobs import routes
 from workbench.jobs.schemas import (
     After,
@@ -22,6 +23,8 @@ from workbench.jobs.schemas import (
     Message,
     MetricMessage,
     NotebookCreate,
+    QueuedJob,
+    Reorder,
     Value,
 )
 
@@ -83,6 +86,10 @@ class JobHandle:
         """Ask the job to stop; a running one saves a checkpoint first."""
         return self.http.call(routes.cancel, job_id=self.id)
 
+    def start_before(self, other: str | None) -> QueuedJob:
+        """Let the waiting job start before another one, by its id; None: it starts last."""
+        return self.http.call(routes.reorder, body=Reorder(job_id=self.id, before=other))
+
     def resume(self) -> Job:
         """Queue a failed or cancelled job again, to continue from its newest checkpoint."""
         return self.http.call(routes.resume, job_id=self.id)
@@ -124,6 +131,10 @@ class Jobs:
     def list(self, kind: str | None = None, limit: int = 50) -> list[Job]:
         """Return the newest jobs."""
         return self._http.call(routes.listing, query=JobsQuery(kind=kind, limit=limit)).items
+
+    def queue(self, limit: int = 200) -> builtins.list[QueuedJob]:
+        """Return what runs, and then what waits, in the order in which it starts."""
+        return self._http.call(routes.queue, query=PageQuery(limit=limit)).items
 
     def run_notebook(
         self, notebook: Mapping[str, Any], parameters: Mapping[str, Value], *, title: str = "Notebook"

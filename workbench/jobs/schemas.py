@@ -46,6 +46,23 @@ class JobsQuery(PageQuery):
     state: State | None = None
 
 
+class QueuedJob(Schema):
+    """A job that runs or waits."""
+
+    #: Where it stands among everyone's waiting jobs, from 1; None for one that runs.
+    place: int | None
+    #: Whether the caller may change it, and so cancel it or let it start earlier or later.
+    changeable: bool
+    job: Job
+
+
+class Reorder(Schema):
+    """Which waiting job shall start when."""
+
+    job_id: str
+    before: str | None = Field(None, description="The waiting job that it shall start before; null: it starts last.")
+
+
 class After(Schema):
     """Where to go on in a numbered stream."""
 

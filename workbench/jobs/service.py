@@ -28,6 +28,7 @@ from workbench.jobs.tables import Attempt, Host, Job, Metric
 HEARTBEAT_INTERVAL = 2.0  # seconds between two signs of life of an agent
 HOST_TIMEOUT = timedelta(seconds=15)  # silence after which a host counts as gone
 STARTED = "started"  # the lineage relation from a job to the jobs that its token submitted
+EVERY = Job.__table__.c  # not narrowed to what a caller sees
 NO_AGENT = "No agent is running, so nothing can start: run `workbench agent`."
 
 
@@ -64,6 +65,7 @@ def submit(
         cpus=cpus,
         gpus=gpus,
         state="queued",
+        rank=(context.session.scalar(select(func.max(EVERY.rank))) or 0) + 1,
         attempt_no=0,
         cancel_requested=False,
         created_at=utcnow(),
@@ -89,9 +91,8 @@ def is_due(session: Session, kind: str, interval: timedelta) -> bool:
 
 def show(session: Session, job_id: str) -> schemas.Job:
     """Return a job; one that waits while no agent lives says so."""
-    found = record(find(session, job_id))
-    waits_alone = found.state == "queued" and not live_hosts(session)
-    return found.model_copy(update={"wait_reason": NO_AGENT}) if waits_alone else found
+    job = find(session, job_id)
+    return record(job, alone=job.state == "queued" and not live_hosts(session))
 
 
 def listing(context: Context, query: schemas.JobsQuery) -> Page[schemas.Job]:
@@ -228,9 +229,10 @@ def describe(session: Session, ids: Iterable[str]) -> dict[str, tuple[str, str]]
     return {row.id: (row.title, row.state) for row in rows}
 
 
-def record(job: Job) -> schemas.Job:
-    """Return a job as the contract shows it."""
-    return schemas.Job.model_validate({name: getattr(job, name) for name in schemas.Job.model_fields})
+def record(job: Job, *, alone: bool = False) -> schemas.Job:
+    """Return a job as the contract shows it; one that waits `alone`, while no agent lives, says so."""
+    fields = {name: getattr(job, name) for name in schemas.Job.model_fields}
+    return schemas.Job.model_validate(fields | {"wait_reason": NO_AGENT} if alone else fields)
 
 
 def _link_to_its_starter(context: Context, job: Job) -> None:

@@ -27,6 +27,8 @@ class Job(Owned, Base):
     cpus: Mapped[int] = mapped_column(Integer)
     gpus: Mapped[int] = mapped_column(Integer)
     state: Mapped[str] = mapped_column(String(20), index=True, default="queued")
+    #: Its place in the queue: the smallest starts first, equal ones in the order of their ids.
+    rank: Mapped[int] = mapped_column(BigInteger, index=True, default=0, server_default="0")
     #: Cancelling sets the wish, never the state of a live job.
     cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)
     #: The attempt in progress or last made; 0 before the first.

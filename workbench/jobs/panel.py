@@ -1,0 +1,80 @@
+"""The queue panel: what runs, what waits and why, in the order in which it starts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import ipywidgets
+
+from workbench.core.errors import WorkbenchError
+from workbench.core.texts import Language, catalogue, preferred_language, text
+from workbench.core.widgets.heading import Heading
+from workbench.core.widgets.queue_list import Entry, QueueList
+from workbench.jobs.client import Jobs
+from workbench.jobs.schemas import QueuedJob
+
+REFRESH_INTERVAL = 2.0  # seconds
+
+
+class QueuePanel(ipywidgets.VBox):  # type: ignore[misc]
+    """Shows the queue and keeps it up to date. Who may not write (`can_write`) gets no buttons."""
+
+    def __init__(self, jobs: Jobs, *, can_write: bool = True, language: Language | None = None) -> None:
+        self.language = language or preferred_language()
+        self._jobs = jobs
+        self._can_write = can_write
+        self._closed = threading.Event()
+        self.heading = Heading(self.language, title=text("queue.title", self.language))
+        move = self._then_refresh(lambda job_id, before: self._jobs[job_id].start_before(before))
+        cancel = self._then_refresh(lambda job_id: self._jobs[job_id].cancel())
+        self.queue = QueueList(move, cancel, language=self.language)
+        super().__init__([self.heading, self.queue])
+        self.add_class("wb-panel")
+        self.refresh()
+        self._thread = threading.Thread(target=self._keep_fresh, name="queue", daemon=True)
+        self._thread.start()
+
+    def refresh(self) -> None:
+        """Ask the server what runs and what waits."""
+        self.queue.offer([self._entry(queued) for queued in self._jobs.queue()])
+
+    def close(self) -> None:
+        """Stop asking and remove the widgets; the jobs go on."""
+        self._closed.set()
+        super().close()
+        self.heading.close()
+        self.queue.close()
+
+    def _keep_fresh(self) -> None:
+        while not self._closed.wait(REFRESH_INTERVAL):
+            try:
+                self.refresh()
+                self.heading.note = ""
+            except WorkbenchError as error:
+                self.heading.note = self.heading.explained(error)
+
+    def _then_refresh(self, act: Callable[..., object]) -> Callable[..., None]:
+        def acted(*given: str | None) -> None:
+            try:
+                act(*given)
+            finally:
+                self.refresh()  # also after a refusal: what is shown was not what is
+
+        return acted
+
+    def _entry(self, queued: QueuedJob) -> Entry:
+        job = queued.job
+        kind = catalogue(self.language).get(f"queue.kind_{job.kind}", job.kind)
+        amounts = [text(f"queue.{unit}", self.language, n=n) for unit, n in (("gpus", job.gpus), ("cpus", job.cpus)) if n]
+        return {
+            "id": job.id,
+            "title": job.title,
+            "place": "" if queued.place is None else f"{queued.place}",
+            "state": job.state,
+            "state_word": text(f"progress.{job.state}", self.language),
+            "detail": " · ".join([kind, job.owner_name, *amounts]),
+            "reason": job.wait_reason or "",
+            "movable": self._can_write and queued.changeable and queued.place is not None,
+            "cancellable": self._can_write and queued.changeable and not job.cancel_requested,
+        }
