@@ -191,7 +191,7 @@ class Workbench:
         return permission in self.me.permissions
 
     def panel(self, name: str = "main") -> DOMWidget:
-        """Show a panel: the whole main job, or data, train, runs, queue, comparisons, models, chat, account or admin."""
+        """Show a panel: the main job, or data, train, runs, queue, comparisons, models, chat, account or admin."""
         from workbench.panel import panel
 
         return panel(self, name)

@@ -42,6 +42,6 @@ def test_a_notebook_is_thin_and_holds_no_output(notebook: Path) -> None:
 
 def test_every_panel_has_a_notebook() -> None:
     sources = {path: path.read_text() for path in NOTEBOOKS if path.parent == FOLDER}
-    for name in ("data", "train", "runs", "comparisons", "models", "chat"):
+    for name in ("data", "train", "runs", "queue", "comparisons", "models", "chat"):
         assert f'panel(\\"{name}\\")' in sources[FOLDER / f"{name}.ipynb"]
     assert "wb.panel()" in sources[FOLDER / "workbench.ipynb"]

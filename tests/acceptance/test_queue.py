@@ -15,7 +15,9 @@ from workbench.testing import demo_rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-PLACES = "[...document.querySelectorAll('.wb-queue li')].map(li => li.querySelector('strong').textContent.at(-1)).join('')"
+PLACES = (
+    "[...document.querySelectorAll('.wb-queue li')].map(li => li.querySelector('strong').textContent.at(-1)).join('')"
+)
 FOCUSED = "document.activeElement.closest('li')?.querySelector('strong').textContent.at(-1)"
 
 

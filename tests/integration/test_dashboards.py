@@ -188,7 +188,7 @@ def test_the_list_speaks_the_readers_language(dashboards: Dashboards) -> None:
     chinese = dashboards.client.get("/", headers={"Accept-Language": "zh-TW,zh;q=0.9,en;q=0.5"}).text
     assert "Lineage" in english
     assert "谱系" in chinese
-    assert all(f"{name}.ipynb" in english for name in ("runs", "comparison", "lineage"))
+    assert all(f"{name}.ipynb" in english for name in ("runs", "queue", "comparison", "lineage"))
 
 
 def test_only_dashboards_are_served(dashboards: Dashboards) -> None:

@@ -78,20 +78,12 @@ class World:
         elif name == "submit":
             new.submitted.add(value)
             return 202, new
-        elif name == "cancel":
-            if self.job != "queued":
+        elif name in ("cancel", "resume"):
+            begun, new.job = {"cancel": ("queued", "cancelled"), "resume": ("cancelled", "queued")}[name]
+            if self.job != begun:
                 return 409, self
-            new.job = "cancelled"
-        elif name == "resume":
-            if self.job != "cancelled":
-                return 409, self
-            new.job = "queued"
         elif name == "reorder":
-            moved, before = value
-            if moved != before:
-                rest = [number for number in self.line if number != moved]
-                rest.insert(len(rest) if before is None else rest.index(before), moved)
-                new.line = tuple(rest)
+            new.line = put(self.line, *value)
         elif name == "members":
             new.members = frozenset(value)
         else:
@@ -103,6 +95,14 @@ class World:
     def state(self) -> tuple[Any, ...]:
         aliases = tuple(sorted(self.aliases.items()))
         return self.title, self.head, len(self.submitted), self.job, self.line, self.members, aliases
+
+
+def put(line: tuple[int, ...], moved: int, before: int | None) -> tuple[int, ...]:
+    """Return a line in which one stands before another, or last."""
+    rest = [one for one in line if one != moved or moved == before]
+    if moved != before:
+        rest.insert(len(rest) if before is None else rest.index(before), moved)
+    return tuple(rest)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

@@ -29,6 +29,7 @@ from workbench.core.settings import Settings
 from workbench.core.widgets.form import Form
 from workbench.core.widgets.listing import Listing
 from workbench.jobs import service as jobs
+from workbench.jobs.panel import QueuePanel
 from workbench.jobs.states import move
 from workbench.panel import UnknownPanel
 from workbench.registry import service as registry
@@ -171,6 +172,46 @@ class TestRunsPanel:
         run_id = submit(database, tmp_path, "New")
         assert shown.wait(30)
         assert panel.listing.rows[0]["id"] == run_id
+        panel.close()
+
+
+class TestQueuePanel:
+    def test_it_shows_the_line_and_a_move_changes_it(self, wb: Workbench, database: Database, tmp_path: Path) -> None:
+        first, second = submit(database, tmp_path, "First"), submit(database, tmp_path, "Second")
+        panel = wb.panel("queue")
+        assert isinstance(panel, QueuePanel)
+        entries = panel.queue.entries
+        assert [(entry["title"], entry["place"], entry["state_word"]) for entry in entries] == [
+            ("First", "1", "queued"),
+            ("Second", "2", "queued"),
+        ]
+        assert entries[0]["detail"] == f"Training · {owner().name} · 1 CPU"
+        assert "run `workbench agent`" in entries[0]["reason"]
+        panel.queue.on_move({"id": second, "before": first}, [])
+        assert [entry["title"] for entry in panel.queue.entries] == ["Second", "First"]
+        panel.queue.on_cancel({"id": second}, [])
+        assert [entry["title"] for entry in panel.queue.entries] == ["First"]
+        panel.close()
+
+    def test_a_refusal_is_told_and_what_is_there_is_shown(
+        self, wb: Workbench, database: Database, tmp_path: Path
+    ) -> None:
+        job_id = submit(database, tmp_path, "First")
+        panel = wb.panel("queue")
+        with database.write() as session:
+            move(session, jobs.find(session, job_id), "cancelled")
+        panel.queue.on_move({"id": job_id, "before": None}, [])
+        assert "does not wait" in panel.queue.error
+        assert panel.queue.entries == []
+        other = submit(database, tmp_path, "Second")
+        panel.queue.on_move({"id": other, "before": None}, [])
+        assert panel.queue.error == ""
+        panel.close()
+
+    def test_a_reader_gets_no_buttons(self, reader: Workbench, database: Database, tmp_path: Path) -> None:
+        submit(database, tmp_path, "First")
+        panel = reader.panel("queue")
+        assert [(entry["movable"], entry["cancellable"]) for entry in panel.queue.entries] == [(False, False)]
         panel.close()
 
 

@@ -66,7 +66,9 @@ class QueuePanel(ipywidgets.VBox):  # type: ignore[misc]
     def _entry(self, queued: QueuedJob) -> Entry:
         job = queued.job
         kind = catalogue(self.language).get(f"queue.kind_{job.kind}", job.kind)
-        amounts = [text(f"queue.{unit}", self.language, n=n) for unit, n in (("gpus", job.gpus), ("cpus", job.cpus)) if n]
+        amounts = [
+            text(f"queue.{unit}", self.language, n=n) for unit, n in (("gpus", job.gpus), ("cpus", job.cpus)) if n
+        ]
         return {
             "id": job.id,
             "title": job.title,
