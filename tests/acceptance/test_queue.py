@@ -68,7 +68,7 @@ def test_jobs_change_places_by_button_key_and_drag(lab: Lab, tmp_path: Path) -> 
         wait_for(page, "AECDB")
         take_pictures(page, tmp_path)
 
-        assert [one.job.title[-1] for one in lab.wb.jobs.queue()] == [*"AECDB"]
+        assert [one.job.title[-1] for one in lab.wb.jobs.queue().items] == [*"AECDB"]
         press(page, "C", "cancel")
         wait_for(page, "AEDB")
         assert page.locator(".wb-queue .wb-trouble").is_hidden()

@@ -201,7 +201,7 @@ class TestQueuePanel:
         with database.write() as session:
             move(session, jobs.find(session, job_id), "cancelled")
         panel.queue.on_move({"id": job_id, "before": None}, [])
-        assert "does not wait" in panel.queue.error
+        assert "only a waiting job" in panel.queue.error
         assert panel.queue.entries == []
         other = submit(database, tmp_path, "Second")
         panel.queue.on_move({"id": other, "before": None}, [])

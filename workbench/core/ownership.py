@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sqlalchemy import ColumnElement, String, event, or_, select
+from sqlalchemy import ColumnElement, String, event, literal, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Mapped, ORMExecuteState, Session, mapped_column, with_loader_criteria
 
 from workbench.core.context import Context, Principal
@@ -51,14 +51,19 @@ def visible(table: type[Owned], user: Principal) -> ColumnElement[bool]:
     return or_(table.owner_id == user.id, table.audience.in_([EVERYONE, *sorted(user.teams)]))
 
 
-def may_change(user: Principal, owner_id: str, audience: str) -> bool:
+def may_change(user: Principal, row: Owned) -> bool:
     """Tell whether a caller owns a row, shares a team with it or manages the workspace."""
-    return owner_id == user.id or audience in user.teams or MANAGE in user.permissions
+    return row.owner_id == user.id or row.audience in user.teams or MANAGE in user.permissions
+
+
+def changeable(table: type[Owned], user: Principal) -> ColumnElement[bool]:
+    """Return the condition under which a caller may change a row."""
+    return or_(table.owner_id == user.id, table.audience.in_(sorted(user.teams)), literal(MANAGE in user.permissions))
 
 
 def require_change(context: Context, row: Owned, what: str) -> None:
     """Raise `NotYours` unless the caller may change a row."""
-    if not may_change(context.user, row.owner_id, row.audience):
+    if not may_change(context.user, row):
         raise NotYours(f"{what} belongs to someone else; its owner or a maintainer can change it.")
 
 

@@ -182,13 +182,14 @@ class Agent:
             if not waiting:
                 return
             rooms = _rooms(session)
-        queue = [Waiting(job.id, job.title, job.cpus, job.gpus) for job in waiting]
+        queue = [Waiting(job.id, job.title, job.cpus, job.gpus, job.owner_id) for job in waiting]
         made = plan(queue, rooms)
-        changed = [job for job in waiting if job.id in made.assigned or made.reasons[job.id] != job.wait_reason]
+        changed = [job for job in waiting if job.id in made.assigned or made.reasons.get(job.id) != job.wait_reason]
         if not changed:
             return
         with self._database.write() as session:
-            for job in sorted(changed, key=lambda job: job.id):  # as everyone does who locks several jobs
+            service.hold_queue(session)
+            for job in changed:
                 self._apply(session, job, made.assigned.get(job.id), made.reasons.get(job.id))
 
     def _apply(self, session: Any, seen: Job, host_id: str | None, reason: str | None) -> None:
@@ -261,5 +262,5 @@ def _rooms(session: Any) -> list[Room]:
     live = session.execute(select(Job, Attempt.host_id).join(Attempt, joined).where(Job.state.in_(LIVE)))
     for job, host_id in live:
         if host_id in rooms:
-            rooms[host_id].take(Waiting(job.id, job.title, job.cpus, job.gpus))
+            rooms[host_id].take(Waiting(job.id, job.title, job.cpus, job.gpus, job.owner_id))
     return list(rooms.values())

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from workbench.core.errors import Conflict
 from workbench.core.http import HTTP, ServerUnreachable
-from workbench.core.schemas import PageQuery
+from workbench.core.schemas import Page, PageQuery
 from workbench.jobs import routes
 from workbench.jobs.schemas import (
     After,
@@ -132,9 +132,9 @@ class Jobs:
         """Return the newest jobs."""
         return self._http.call(routes.listing, query=JobsQuery(kind=kind, limit=limit)).items
 
-    def queue(self, limit: int = 200) -> builtins.list[QueuedJob]:
-        """Return what runs, and then what waits, in the order in which it starts."""
-        return self._http.call(routes.queue, query=PageQuery(limit=limit)).items
+    def queue(self, limit: int = 200, cursor: str | None = None) -> Page[QueuedJob]:
+        """Return a page of what runs, and then of what waits, in the order in which it starts."""
+        return self._http.call(routes.queue, query=PageQuery(limit=limit, cursor=cursor))
 
     def run_notebook(
         self, notebook: Mapping[str, Any], parameters: Mapping[str, Value], *, title: str = "Notebook"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import ipywidgets
 
@@ -15,6 +16,7 @@ from workbench.jobs.client import Jobs
 from workbench.jobs.schemas import QueuedJob
 
 REFRESH_INTERVAL = 2.0  # seconds
+SHOWN = 200  # jobs at most
 
 
 class QueuePanel(ipywidgets.VBox):  # type: ignore[misc]
@@ -37,7 +39,8 @@ class QueuePanel(ipywidgets.VBox):  # type: ignore[misc]
 
     def refresh(self) -> None:
         """Ask the server what runs and what waits."""
-        self.queue.offer([self._entry(queued) for queued in self._jobs.queue()])
+        page = self._jobs.queue(SHOWN)
+        self.queue.offer([self._entry(queued) for queued in page.items], cut=page.next_cursor is not None)
 
     def close(self) -> None:
         """Stop asking and remove the widgets; the jobs go on."""
@@ -58,8 +61,11 @@ class QueuePanel(ipywidgets.VBox):  # type: ignore[misc]
         def acted(*given: str | None) -> None:
             try:
                 act(*given)
-            finally:
-                self.refresh()  # also after a refusal: what is shown was not what is
+            except WorkbenchError:
+                with suppress(WorkbenchError):
+                    self.refresh()  # what was shown was not what is
+                raise
+            self.refresh()
 
         return acted
 

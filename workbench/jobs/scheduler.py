@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+NAMED = 3  # jobs that a reason names at most
+
 
 @dataclass(frozen=True)
 class Waiting:
@@ -14,6 +16,7 @@ class Waiting:
     title: str
     cpus: int
     gpus: int
+    owner_id: str = ""
 
 
 @dataclass
@@ -25,8 +28,8 @@ class Room:
     gpus: int
     free_cpus: int
     free_gpus: int
-    #: Titles of the jobs that hold the rest.
-    holders: list[str] = field(default_factory=list)
+    #: The jobs that hold the rest.
+    holders: list[Waiting] = field(default_factory=list)
 
     def could_hold(self, job: Waiting) -> bool:
         """Tell whether the job fits this host when it is empty."""
@@ -41,7 +44,7 @@ class Room:
         self.free_cpus = max(0, self.free_cpus - job.cpus)
         self.free_gpus = max(0, self.free_gpus - job.gpus)
         if job.cpus or job.gpus:
-            self.holders.append(job.title)
+            self.holders.append(job)
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Plan:
 
     #: Job id to host id.
     assigned: dict[str, str]
-    #: Job id to the reason why it waits, in words.
+    #: Job id to the reason why it waits, in words: of the first in line, and of what fits no host.
     reasons: dict[str, str]
 
 
@@ -61,16 +64,16 @@ def plan(queue: Iterable[Waiting], rooms: list[Room]) -> Plan:
     """
     assigned: dict[str, str] = {}
     reasons: dict[str, str] = {}
-    first: Waiting | None = None
+    full = False
     for job in queue:
         possible = [room for room in rooms if room.could_hold(job)]
         room = next((room for room in possible if room.fits(job)), None)
         if not possible:
             reasons[job.id] = _never(job, rooms)
-        elif first is not None:
-            reasons[job.id] = f"It waits behind “{first.title}”, which is first in line."
+        elif full:
+            continue  # it waits for those before it
         elif room is None:
-            first = job
+            full = True
             reasons[job.id] = _not_now(job, possible)
         else:
             room.take(job)
@@ -87,9 +90,13 @@ def _never(job: Waiting, rooms: list[Room]) -> str:
 
 def _not_now(job: Waiting, rooms: list[Room]) -> str:
     best = max(rooms, key=lambda room: (room.free_gpus, room.free_cpus))
-    held = ", ".join(f"“{title}”" for title in best.holders[:3])
+    own = [f"“{holder.title}”" for holder in best.holders if holder.owner_id == job.owner_id]
+    named = own[:NAMED]  # its owner may not know of other people's
+    unnamed = len(best.holders) - len(named)
+    held = [*named, f"{unnamed} other job{'s' * (unnamed != 1)}"] if unnamed else named
+    run = "runs" if len(best.holders) == 1 else "run"
     free = _amount(best.free_cpus, best.free_gpus)
-    return f"It needs {_amount(job.cpus, job.gpus)}; {free} free on {best.host_id} while {held} runs."
+    return f"It needs {_amount(job.cpus, job.gpus)}; {free} free on {best.host_id} while {', '.join(held)} {run}."
 
 
 def _amount(cpus: int, gpus: int) -> str:

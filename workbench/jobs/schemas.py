@@ -60,7 +60,9 @@ class Reorder(Schema):
     """Which waiting job shall start when."""
 
     job_id: str
-    before: str | None = Field(None, description="The waiting job that it shall start before; null: it starts last.")
+    before: str | None = Field(
+        None, min_length=1, description="The waiting job that it shall start before; null: it starts last."
+    )
 
 
 class After(Schema):

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text, tuple_
 from sqlalchemy.orm import Session
 
 import workbench
@@ -28,6 +28,7 @@ from workbench.jobs.tables import Attempt, Host, Job, Metric
 HEARTBEAT_INTERVAL = 2.0  # seconds between two signs of life of an agent
 HOST_TIMEOUT = timedelta(seconds=15)  # silence after which a host counts as gone
 STARTED = "started"  # the lineage relation from a job to the jobs that its token submitted
+QUEUE_LOCK = 0x71756575  # advisory lock key: "queu"
 EVERY = Job.__table__.c  # not narrowed to what a caller sees
 NO_AGENT = "No agent is running, so nothing can start: run `workbench agent`."
 
@@ -65,7 +66,7 @@ def submit(
         cpus=cpus,
         gpus=gpus,
         state="queued",
-        rank=(context.session.scalar(select(func.max(EVERY.rank))) or 0) + 1,
+        rank=last_rank(context.session),
         attempt_no=0,
         cancel_requested=False,
         created_at=utcnow(),
@@ -74,6 +75,18 @@ def submit(
     _link_to_its_starter(context, job)
     events.publish(context.session, f"job:{job.id}", "state", {"state": "queued", "attempt_no": 0, "error": None})
     return record(job)
+
+
+def hold_queue(session: Session) -> None:
+    """Keep everyone else from giving ranks, or assigning jobs, until the transaction ends."""
+    if session.get_bind().dialect.name == "postgresql":  # on SQLite there is one writer at a time
+        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": QUEUE_LOCK})
+
+
+def last_rank(session: Session) -> int:
+    """Return the rank of a job that goes to the queue's end; nobody else is given one meanwhile."""
+    hold_queue(session)
+    return (session.scalar(select(func.max(EVERY.rank))) or 0) + 1
 
 
 def is_due(session: Session, kind: str, interval: timedelta) -> bool:
@@ -92,7 +105,11 @@ def is_due(session: Session, kind: str, interval: timedelta) -> bool:
 def show(session: Session, job_id: str) -> schemas.Job:
     """Return a job; one that waits while no agent lives says so."""
     job = find(session, job_id)
-    return record(job, alone=job.state == "queued" and not live_hosts(session))
+    if job.state != "queued":
+        return record(job)
+    before = (EVERY.state == "queued") & (tuple_(EVERY.rank, EVERY.id) < (job.rank, job.id))
+    place = 1 + (session.scalar(select(func.count()).where(before)) or 0)
+    return waiting(job, place, alone=not live_hosts(session))
 
 
 def listing(context: Context, query: schemas.JobsQuery) -> Page[schemas.Job]:
@@ -124,12 +141,15 @@ def cancel(context: Context, job_id: str) -> schemas.Job:
 
 
 def resume(context: Context, job_id: str) -> schemas.Job:
-    """Queue a failed or cancelled job again; it continues from its newest complete checkpoint."""
+    """Queue a failed or cancelled job again, last in line; it continues from its newest complete checkpoint."""
+    hold_queue(context.session)
     job = _locked(context.session, job_id)
     require_change(context, job, f"The job {job.id}")
     if job.state not in ("failed", "cancelled"):
         raise JobNotResumable(f"Job {job.id} is {job.state}; only a failed or cancelled job can be resumed.")
-    if not requeue(context.session, job, None):
+    cleared = dict.fromkeys(("error", "error_code", "finished_at", "wait_reason"))
+    rank = last_rank(context.session)  # an early one could be kept for another job
+    if not move(context.session, job, "queued", cancel_requested=False, rank=rank, **cleared):
         raise JobNotResumable(f"Job {job.id} was resumed by someone else a moment ago.")
     return record(job)
 
@@ -140,12 +160,6 @@ def change_audience(context: Context, job_id: str, wanted: Sharing) -> schemas.J
     share(context, job, wanted.audience, f"The job {job.id}")
     context.session.flush()
     return record(job)
-
-
-def requeue(session: Session, job: Job, reason: str | None) -> bool:
-    """Queue a job again; its next attempt continues from the newest complete checkpoint."""
-    fields = {"cancel_requested": False, "error": None, "error_code": None, "finished_at": None, "wait_reason": reason}
-    return move(session, job, "queued", **fields)
 
 
 def metrics(session: Session, job_id: str, after: int, limit: int | None = 10_000) -> list[schemas.MetricMessage]:
@@ -229,10 +243,18 @@ def describe(session: Session, ids: Iterable[str]) -> dict[str, tuple[str, str]]
     return {row.id: (row.title, row.state) for row in rows}
 
 
-def record(job: Job, *, alone: bool = False) -> schemas.Job:
-    """Return a job as the contract shows it; one that waits `alone`, while no agent lives, says so."""
-    fields = {name: getattr(job, name) for name in schemas.Job.model_fields}
-    return schemas.Job.model_validate(fields | {"wait_reason": NO_AGENT} if alone else fields)
+def record(job: Job) -> schemas.Job:
+    """Return a job as the contract shows it."""
+    return schemas.Job.model_validate({name: getattr(job, name) for name in schemas.Job.model_fields})
+
+
+def waiting(job: Job, place: int, *, alone: bool) -> schemas.Job:
+    """Return a waiting job, which says why it waits: `alone` while no agent lives.
+
+    The agent writes a reason for the first in line and for what fits no host; the others wait for those before them.
+    """
+    behind = f"It is number {place} in line; those before it start first." if place > 1 else None
+    return record(job).model_copy(update={"wait_reason": NO_AGENT if alone else job.wait_reason or behind})
 
 
 def _link_to_its_starter(context: Context, job: Job) -> None:

@@ -3,20 +3,30 @@ const render = ({ model, el }) => {
   el.classList.add("wb", "wb-queue");
   const help = make("p", { class: "wb-quiet" }, words.help);
   const list = make("ol", { "aria-label": words.title });
+  const more = make("p", { class: "wb-quiet" }, words.more);
   const empty = make("p", { class: "wb-quiet" }, words.empty);
   const trouble = make("p", { class: "wb-sentence wb-trouble", role: "alert" });
   const said = make("p", { class: "wb-hidden", role: "status", "aria-live": "polite" });
-  el.append(help, list, empty, trouble, said);
+  el.append(help, list, more, empty, trouble, said);
 
   let dragged = null;
+  let asked = null; // the move that is not answered yet: a second one would start from a line that is no more
   const line = () => model.get("entries").filter((entry) => entry.movable).map((entry) => entry.id);
   // where a job may go: among the movable ones without itself, before the one at `place`
   const moveTo = (id, place) => {
     const ids = line();
     const others = ids.filter((other) => other !== id);
-    if (place < 0 || place > others.length || place === ids.indexOf(id)) return;
+    // behind the last one shown may be others, before which it would have to stop
+    const end = model.get("cut") ? others.length - 1 : others.length;
+    if (asked !== null || !ids.includes(id) || place < 0 || place > end || place === ids.indexOf(id)) return;
+    asked = id;
     model.send({ type: "move", id, before: others[place] ?? null });
-    setText(said, fill(words.moving, { title: model.get("entries").find((entry) => entry.id === id).title }));
+  };
+  const answered = (content) => {
+    if (content.type !== "done") return;
+    const entry = model.get("entries").find(({ id }) => id === asked);
+    if (entry && !model.get("error")) setText(said, fill(words.moved, entry));
+    asked = null;
   };
   const place = (id) => line().indexOf(id);
   const act = { first: (id) => moveTo(id, 0), up: (id) => moveTo(id, place(id) - 1), down: (id) => moveTo(id, place(id) + 1), cancel: (id) => model.send({ type: "cancel", id }) };
@@ -28,22 +38,23 @@ const render = ({ model, el }) => {
     else if (next && event.target === event.currentTarget) items[items.indexOf(event.currentTarget) + next]?.focus();
     else return;
     event.preventDefault();
-    event.stopPropagation();
+  };
+  const half = (event) => {
+    const { top, height } = event.currentTarget.getBoundingClientRect();
+    return event.clientY < top + height / 2 ? "before" : "after";
   };
   const over = (event) => {
     if (dragged === null) return;
     event.preventDefault();
-    const { top, height } = event.currentTarget.getBoundingClientRect();
-    event.currentTarget.dataset.drop = event.clientY < top + height / 2 ? "before" : "after";
+    event.currentTarget.dataset.drop = half(event);
   };
   const leave = (event) => delete event.currentTarget.dataset.drop;
   const drop = (event) => {
     event.preventDefault();
-    const target = event.currentTarget;
+    delete event.currentTarget.dataset.drop;
     const others = line().filter((id) => id !== dragged);
-    const at = others.indexOf(target.dataset.id);
-    if (at >= 0) moveTo(dragged, at + (target.dataset.drop === "after" ? 1 : 0));
-    delete target.dataset.drop;
+    const at = others.indexOf(event.currentTarget.dataset.id);
+    if (dragged !== null && at >= 0) moveTo(dragged, at + (half(event) === "after" ? 1 : 0));
   };
   const button = (entry, action, sign, disabled) =>
     make("button", { type: "button", "data-action": action, title: words[action], "aria-label": `${words[action]}: ${entry.title}`, disabled, onclick: () => act[action](entry.id) }, sign);
@@ -54,7 +65,8 @@ const render = ({ model, el }) => {
       ...(entry.cancellable ? [button(entry, "cancel", "✕", false)] : []),
     ];
     const moves = entry.movable ? { draggable: "true", ondragstart: () => { dragged = entry.id; }, ondragend: () => { dragged = null; }, ondragover: over, ondragleave: leave, ondrop: drop } : {};
-    return make("li", { tabindex: "0", "data-id": entry.id, onkeydown: press, ...moves },
+    const name = [entry.place, entry.title, entry.state_word, entry.reason].filter(Boolean).join(", ");
+    return make("li", { tabindex: "0", "data-id": entry.id, "aria-label": name, "aria-keyshortcuts": entry.movable ? "Alt+ArrowUp Alt+ArrowDown Alt+Home" : null, onkeydown: press, ...moves },
       make("span", { class: "wb-queue-place" }, entry.place),
       make("div", { class: "wb-queue-job" },
         make("div", {}, make("strong", {}, entry.title), " ", make("span", { class: "wb-quiet" }, entry.detail)),
@@ -66,19 +78,28 @@ const render = ({ model, el }) => {
     const entries = model.get("entries");
     const focus = list.contains(document.activeElement) ? document.activeElement : null;
     const { action } = focus?.dataset ?? {};
-    const id = focus?.closest("li").dataset.id;
+    const held = focus?.closest("li");
+    const at = [...list.children].indexOf(held);
     const ids = line();
     list.replaceChildren(...entries.map((entry) => item(entry, ids)));
-    list.hidden = help.hidden = entries.length === 0;
-    help.hidden ||= ids.length < 2;
+    list.hidden = entries.length === 0;
+    help.hidden = ids.length < 2;
+    more.hidden = !model.get("cut");
     empty.hidden = entries.length > 0;
-    if (id === undefined) return;
-    const again = list.querySelector(`li[data-id="${CSS.escape(id)}"]`);
+    if (!focus) return;
+    // the one that had the focus, or the one that is now where it was
+    const again = list.querySelector(`li[data-id="${CSS.escape(held.dataset.id)}"]`) ?? list.children[Math.min(at, entries.length - 1)];
     const same = action ? again?.querySelector(`[data-action="${action}"]:not(:disabled)`) : null;
-    (same ?? again)?.focus();
+    (same ?? again)?.focus({ preventScroll: true });
   };
+  // JupyterLab's own keys, such as Delete for a cell, are not meant here
+  el.addEventListener("keydown", (event) => {
+    if (!event.ctrlKey && !event.metaKey && event.key !== "Tab") event.stopPropagation();
+  });
+  model.on("msg:custom", answered);
   const stop = [
-    watch(model, ["entries"], draw),
+    () => model.off("msg:custom", answered),
+    watch(model, ["entries", "cut"], draw),
     watch(model, ["error"], () => { setText(trouble, model.get("error")); trouble.hidden = !model.get("error"); }),
   ];
   return () => stop.forEach((end) => end());

@@ -26,6 +26,8 @@ class QueueList(Element):
     _css = style("queue_list", "badge")
 
     entries = traitlets.List(traitlets.Dict()).tag(sync=True)
+    #: Whether more jobs wait behind those that are shown.
+    cut = traitlets.Bool(False).tag(sync=True)
     #: What went wrong at the last wish.
     error = traitlets.Unicode().tag(sync=True)
 
@@ -40,10 +42,12 @@ class QueueList(Element):
         self._move = on_move
         self._cancel = on_cancel
 
-    def offer(self, entries: Sequence[Entry]) -> None:
-        """Show these jobs."""
-        if self.entries != list(entries):
-            self.entries = list(entries)
+    def offer(self, entries: Sequence[Entry], *, cut: bool) -> None:
+        """Show these jobs, of a line that goes on behind them when it is `cut`."""
+        with self.hold_sync():
+            self.cut = cut
+            if self.entries != list(entries):
+                self.entries = list(entries)
 
     def on_move(self, message: dict[str, Any], buffers: list[memoryview]) -> None:
         """The reader wants a job to start before another, or last."""
@@ -59,3 +63,4 @@ class QueueList(Element):
             self.error = ""
         except WorkbenchError as error:
             self.error = self.explained(error)
+        self.send({"type": "done"})
