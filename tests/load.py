@@ -1,9 +1,13 @@
-"""Clients that read and write as fast as a server answers, and remember what was acknowledged."""
+"""Clients that read and write as fast as a server answers, and remember what was acknowledged.
+
+`python load.py URL TOKEN WRITERS READERS SECONDS` does so in a process of its own, and prints what it measured.
+"""
 
 from __future__ import annotations
 
 import http.client
 import json
+import sys
 import threading
 import time
 from collections import Counter
@@ -91,3 +95,22 @@ class Clients:
         else:
             self.bad.append(f"{answer.status} {method} {path}: {content[:200]!r}")
         return None
+
+
+def main() -> None:
+    """Load a server for some seconds, after two that do not count."""
+    url, token, writers, readers, seconds = sys.argv[1:]
+    reads = ("api/auth/me", "api/jobs?limit=20", "api/datasets?limit=20")
+    clients = Clients(url, token, writers=int(writers), readers=int(readers), reads=reads)
+    clients.start()
+    time.sleep(2)
+    clients.read_seconds.clear()
+    clients.write_seconds.clear()
+    time.sleep(float(seconds))
+    measured = {"reads": list(clients.read_seconds), "writes": list(clients.write_seconds)}
+    clients.stop()
+    print(json.dumps(measured | {"bad": clients.bad}))
+
+
+if __name__ == "__main__":
+    main()

@@ -5,13 +5,14 @@ Figures are ratios of one run. `WORKBENCH_LONG=1` measures for longer.
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -29,6 +30,7 @@ from workbench.jobs.files import live_servers
 LONG = bool(os.environ.get("WORKBENCH_LONG"))
 ROUNDS, SECONDS = (5, 3.0) if LONG else (3, 1.5)
 POOL_SIZES = (1, 4, 8, 16)
+SERVERS = (1, 2, 4) if LONG else (2,)
 CLIENTS = 50
 AIM = 1.3  # of a plain handler's CPU
 TESTS = Path(__file__).parent.parent
@@ -137,4 +139,28 @@ def test_what_each_pool_size_bears(empty_database_url: str, tmp_path: Path) -> N
         print(
             f"{engine}, pool of {size}: {read_rate:.0f} reads/s p99 {read_p99:.0f} ms,"
             f" {write_rate:.0f} writes/s p99 {write_p99:.0f} ms, {clients.statuses[503]} asked to come back"
+        )
+
+
+@pytest.mark.slow
+def test_what_several_servers_bear(empty_database_url: str, tmp_path: Path) -> None:
+    """50 writers and 50 readers, shared out to servers of one database; needs a core a server and some for the load."""
+    token = credential(empty_database_url)
+    engine = empty_database_url.partition(":")[0].partition("+")[0]
+    for count in SERVERS:
+        with ExitStack() as stack:
+            homes = [tmp_path / f"home-{count}-{number}" for number in range(count)]
+            urls = [stack.enter_context(workbench_server(empty_database_url, home))[0] for home in homes]
+            given = [f"{CLIENTS // count}", f"{CLIENTS // count}", f"{SECONDS * 2}"]
+            commands = [[sys.executable, str(TESTS / "load.py"), url, token, *given] for url in urls]
+            loads = [stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE)) for command in commands]
+            found = [json.loads(load.communicate(timeout=120)[0]) for load in loads]
+        assert all(one["bad"] == [] for one in found)
+        reads, writes = ([second for one in found for second in one[name]] for name in ("reads", "writes"))
+        assert reads
+        assert writes
+        print(
+            f"{engine}, {count} servers on {os.cpu_count()} cores: {len(reads) / SECONDS / 2:.0f} reads/s p99"
+            f" {percentile(reads, 0.99):.0f} ms, {len(writes) / SECONDS / 2:.0f} writes/s p50"
+            f" {percentile(writes, 0.5):.0f} p99 {percentile(writes, 0.99):.0f} ms"
         )
