@@ -87,16 +87,14 @@ def _waiting(context: Context, job_id: str) -> Job:
 def _records(context: Context, jobs: list[Job]) -> list[schemas.QueuedJob]:
     """Return jobs with their places among everyone's waiting jobs."""
     session, user = context.session, context.user
-    place = func.row_number().over(order_by=(EVERY.rank, EVERY.id)).label("place")
-    line = select(EVERY.id, place).where(EVERY.state == "queued").subquery()
+    number = func.row_number().over(order_by=(EVERY.rank, EVERY.id))
+    line = select(EVERY.id, number.label("place")).where(EVERY.state == "queued").subquery()
     found = session.execute(select(line).where(line.c.id.in_([job.id for job in jobs])))
     places = {row.id: row.place for row in found}
     alone = not service.live_hosts(session)
-    return [
-        schemas.QueuedJob(
-            place=places.get(job.id),
-            changeable=may_change(user, job),
-            job=service.waiting(job, places[job.id], alone=alone) if job.id in places else service.record(job),
-        )
-        for job in jobs
-    ]
+    records = []
+    for job in jobs:
+        place = places.get(job.id)
+        shown = service.record(job) if place is None else service.waiting(job, first=place == 1, alone=alone)
+        records.append(schemas.QueuedJob(place=place, changeable=may_change(user, job), job=shown))
+    return records

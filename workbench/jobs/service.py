@@ -31,6 +31,7 @@ STARTED = "started"  # the lineage relation from a job to the jobs that its toke
 QUEUE_LOCK = 0x71756575  # advisory lock key: "queu"
 EVERY = Job.__table__.c  # not narrowed to what a caller sees
 NO_AGENT = "No agent is running, so nothing can start: run `workbench agent`."
+BEHIND = "It waits for the jobs before it in the queue."
 
 
 class JobNotFound(NotFound):
@@ -108,8 +109,8 @@ def show(session: Session, job_id: str) -> schemas.Job:
     if job.state != "queued":
         return record(job)
     before = (EVERY.state == "queued") & (tuple_(EVERY.rank, EVERY.id) < (job.rank, job.id))
-    place = 1 + (session.scalar(select(func.count()).where(before)) or 0)
-    return waiting(job, place, alone=not live_hosts(session))
+    first = session.scalar(select(EVERY.id).where(before).limit(1)) is None
+    return waiting(job, first=first, alone=not live_hosts(session))
 
 
 def listing(context: Context, query: schemas.JobsQuery) -> Page[schemas.Job]:
@@ -248,13 +249,13 @@ def record(job: Job) -> schemas.Job:
     return schemas.Job.model_validate({name: getattr(job, name) for name in schemas.Job.model_fields})
 
 
-def waiting(job: Job, place: int, *, alone: bool) -> schemas.Job:
-    """Return a waiting job, which says why it waits: `alone` while no agent lives.
+def waiting(job: Job, *, first: bool, alone: bool) -> schemas.Job:
+    """Return a waiting job, which says why it waits: whether it is `first` in line, and `alone` while no agent lives.
 
-    The agent writes a reason for the first in line and for what fits no host; the others wait for those before them.
+    The agent writes a reason for the first and for what fits no host; the others wait for those before them.
     """
-    behind = f"It is number {place} in line; those before it start first." if place > 1 else None
-    return record(job).model_copy(update={"wait_reason": NO_AGENT if alone else job.wait_reason or behind})
+    reason = job.wait_reason or (None if first else BEHIND)
+    return record(job).model_copy(update={"wait_reason": NO_AGENT if alone else reason})
 
 
 def _link_to_its_starter(context: Context, job: Job) -> None:

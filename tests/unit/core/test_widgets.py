@@ -89,7 +89,19 @@ def test_browser_code_loads_nothing_and_writes_no_markup(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["chat_view", "choice", "download", "drop_zone", "form", "grid", "heading", "log_view", "progress", "side_by_side"],
+    [
+        "chat_view",
+        "choice",
+        "download",
+        "drop_zone",
+        "form",
+        "grid",
+        "heading",
+        "log_view",
+        "progress",
+        "queue_list",
+        "side_by_side",
+    ],
 )
 def test_each_widget_has_its_module_and_style(name: str) -> None:
     assert "export default" in (FOLDER / f"{name}.js").read_text("utf8")

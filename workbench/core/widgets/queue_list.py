@@ -63,4 +63,5 @@ class QueueList(Element):
             self.error = ""
         except WorkbenchError as error:
             self.error = self.explained(error)
-        self.send({"type": "done"})
+        finally:
+            self.send({"type": "done"})
