@@ -178,7 +178,8 @@ class Agent:
 
     def _plan(self) -> None:
         with self._database.read() as session:
-            waiting = session.scalars(select(Job).where(Job.state == "queued").order_by(Job.rank, Job.id)).all()
+            needs = (Job.id, Job.title, Job.cpus, Job.gpus, Job.owner_id, Job.wait_reason)
+            waiting = session.execute(select(*needs).where(Job.state == "queued").order_by(Job.rank, Job.id)).all()
             if not waiting:
                 return
             rooms = _rooms(session)
@@ -190,10 +191,10 @@ class Agent:
         with self._database.write() as session:
             service.hold_queue(session)
             for job in changed:
-                self._apply(session, job, made.assigned.get(job.id), made.reasons.get(job.id))
+                self._apply(session, job.id, made.assigned.get(job.id), made.reasons.get(job.id))
 
-    def _apply(self, session: Any, seen: Job, host_id: str | None, reason: str | None) -> None:
-        job = session.get(Job, seen.id)
+    def _apply(self, session: Any, job_id: str, host_id: str | None, reason: str | None) -> None:
+        job = session.get(Job, job_id)
         if job.state != "queued":
             return
         if host_id is not None:
