@@ -16,11 +16,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import psutil
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
 
 import workbench
 from workbench.accounts import people
@@ -178,28 +179,21 @@ class Agent:
 
     def _plan(self) -> None:
         with self._database.read() as session:
-            needs = (Job.id, Job.title, Job.cpus, Job.gpus, Job.owner_id, Job.wait_reason)
-            waiting = session.execute(select(*needs).where(Job.state == "queued").order_by(Job.rank, Job.id)).all()
-            if not waiting:
-                return
-            rooms = _rooms(session)
-        queue = [Waiting(job.id, job.title, job.cpus, job.gpus, job.owner_id) for job in waiting]
-        made = plan(queue, rooms)
-        changed = [job for job in waiting if job.id in made.assigned or made.reasons.get(job.id) != job.wait_reason]
-        if not changed:
+            changes = _changes(session)
+        if not changes:
             return
         with self._database.write() as session:
             service.hold_queue(session)
-            for job in changed:
-                self._apply(session, job.id, made.assigned.get(job.id), made.reasons.get(job.id))
+            for job_id, host_id, reason in _changes(session):  # again: a job may have been moved meanwhile
+                self._apply(session, job_id, host_id, reason)
 
-    def _apply(self, session: Any, job_id: str, host_id: str | None, reason: str | None) -> None:
-        job = session.get(Job, job_id)
+    def _apply(self, session: Session, job_id: str, host_id: str | None, reason: str | None) -> None:
+        job = session.get_one(Job, job_id)
         if job.state != "queued":
             return
         if host_id is not None:
             assign(session, job, host_id)
-        elif reason != job.wait_reason:
+        else:
             job.wait_reason = reason
             session.flush()
             events.publish(session, f"job:{job.id}", "waits", {"reason": reason})
@@ -257,7 +251,18 @@ def capacity(settings: Settings) -> tuple[int, int]:
     return cpus, settings.gpus if settings.gpus is not None else found
 
 
-def _rooms(session: Any) -> list[Room]:
+def _changes(session: Session) -> list[tuple[str, str | None, str | None]]:
+    """Plan the queue; return the jobs for which something changes: the host that each starts on, or why it waits."""
+    needs = (Job.id, Job.title, Job.cpus, Job.gpus, Job.owner_id, Job.wait_reason)
+    rows = session.execute(select(*needs).where(Job.state == "queued").order_by(Job.rank, Job.id)).all()
+    if not rows:
+        return []
+    made = plan([Waiting(row.id, row.title, row.cpus, row.gpus, row.owner_id) for row in rows], _rooms(session))
+    found = [(row.id, made.assigned.get(row.id), made.reasons.get(row.id), row.wait_reason) for row in rows]
+    return [(job_id, host, reason) for job_id, host, reason, old in found if host is not None or reason != old]
+
+
+def _rooms(session: Session) -> list[Room]:
     rooms = {host.id: Room(host.id, host.cpus, host.gpus, host.cpus, host.gpus) for host in service.live_hosts(session)}
     joined = (Attempt.job_id == Job.id) & (Attempt.no == Job.attempt_no)
     live = session.execute(select(Job, Attempt.host_id).join(Attempt, joined).where(Job.state.in_(LIVE)))

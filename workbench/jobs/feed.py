@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from workbench.jobs.files import AttemptFolder
 from workbench.jobs.schemas import ENDED, Job, Message, MetricLine, MetricMessage, ResumedMessage, StateMessage
 
 POLL_INTERVAL = 0.05  # seconds between two looks at the file
+WAITING_INTERVAL = 2.0  # seconds between two looks at a waiting job: why it waits may change without it
 
 
 @dataclass
@@ -63,18 +65,21 @@ async def follow(context: StreamContext, job_id: str, after: int) -> AsyncIterat
         yield StateMessage(job=job)
         for message in messages:
             yield message
-        moved = False
+        moved, looked = False, time.monotonic()
         while True:
             for message in tail.read():
                 yield message
             if job.state in ENDED:
                 return
             moved = await mailbox.wait(POLL_INTERVAL) or moved
-            if moved:
+            if moved or (job.state == "queued" and time.monotonic() - looked > WAITING_INTERVAL):
+                looked, seen = time.monotonic(), job
                 try:
                     job = await asyncio.to_thread(_show, context, job_id)
                 except DatabaseAway:
                     continue  # metrics come from the file meanwhile
+                if not moved and job == seen:
+                    continue
                 moved = False
                 for message in tail.read():
                     yield message

@@ -27,6 +27,7 @@ class QueuePanel(ipywidgets.VBox):  # type: ignore[misc]
         self._jobs = jobs
         self._can_write = can_write
         self._closed = threading.Event()
+        self._asking = threading.Lock()  # an older answer never replaces a newer one
         self.heading = Heading(self.language, title=text("queue.title", self.language))
         move = self._then_refresh(lambda job_id, before: self._jobs[job_id].start_before(before))
         cancel = self._then_refresh(lambda job_id: self._jobs[job_id].cancel())
@@ -39,8 +40,9 @@ class QueuePanel(ipywidgets.VBox):  # type: ignore[misc]
 
     def refresh(self) -> None:
         """Ask the server what runs and what waits."""
-        page = self._jobs.queue(SHOWN)
-        self.queue.offer([self._entry(queued) for queued in page.items], cut=page.next_cursor is not None)
+        with self._asking:
+            page = self._jobs.queue(SHOWN)
+            self.queue.offer([self._entry(queued) for queued in page.items], cut=page.next_cursor is not None)
 
     def close(self) -> None:
         """Stop asking and remove the widgets; the jobs go on."""

@@ -12,9 +12,8 @@ from workbench.core.errors import Conflict, Invalid
 from workbench.core.ownership import changeable, may_change, require_change
 from workbench.core.schemas import Page, PageQuery
 from workbench.jobs import schemas, service
-from workbench.jobs.service import EVERY
 from workbench.jobs.states import LIVE
-from workbench.jobs.tables import Job
+from workbench.jobs.tables import EVERYONES, Job
 
 TOPIC = "queue"
 WAITS = Job.state == "queued"
@@ -57,17 +56,19 @@ def reorder(context: Context, wanted: schemas.Reorder) -> schemas.QueuedJob:
     service.hold_queue(session)
     moved = _waiting(context, wanted.job_id)
     before = _waiting(context, wanted.before) if wanted.before is not None else None
-    between = EVERY.rank >= moved.rank
+    between = EVERYONES.rank >= moved.rank
     if before is not None and before.rank < moved.rank:
-        between = EVERY.rank.between(before.rank, moved.rank)
-        rank = func.coalesce(func.lead(EVERY.rank).over(order_by=EVERY.rank), before.rank)
+        between = EVERYONES.rank.between(before.rank, moved.rank)
+        rank = func.coalesce(func.lead(EVERYONES.rank).over(order_by=EVERYONES.rank), before.rank)
     else:
         if before is not None:
-            between &= EVERY.rank < before.rank
-        last = func.max(EVERY.rank).over()
-        rank = func.coalesce(func.lag(EVERY.rank).over(order_by=EVERY.rank), last)
-    mine = (EVERY.state == "queued") & between & changeable(Job, context.user)
-    dealt = select(EVERY.id, rank.label("rank")).where(mine).subquery()
+            between &= EVERYONES.rank < before.rank
+        last = func.max(EVERYONES.rank).over()
+        rank = func.coalesce(func.lag(EVERYONES.rank).over(order_by=EVERYONES.rank), last)
+    # also when it was cancelled a moment ago: the others move up one, and down one, as it does
+    waits = (EVERYONES.state == "queued") | (EVERYONES.id == moved.id)
+    mine = waits & between & changeable(Job, context.user)
+    dealt = select(EVERYONES.id, rank.label("rank")).where(mine).subquery()
     anew = update(Job).where(Job.id == dealt.c.id, Job.rank != dealt.c.rank).values(rank=dealt.c.rank)
     if session.execute(anew.execution_options(synchronize_session=False)).rowcount:  # type: ignore[attr-defined]
         events.publish(session, TOPIC, "reordered", {"job_id": wanted.job_id, "before": wanted.before})
@@ -86,15 +87,12 @@ def _waiting(context: Context, job_id: str) -> Job:
 
 def _records(context: Context, jobs: list[Job]) -> list[schemas.QueuedJob]:
     """Return jobs with their places among everyone's waiting jobs."""
-    session, user = context.session, context.user
-    number = func.row_number().over(order_by=(EVERY.rank, EVERY.id))
-    line = select(EVERY.id, number.label("place")).where(EVERY.state == "queued").subquery()
+    session = context.session
+    number = func.row_number().over(order_by=(EVERYONES.rank, EVERYONES.id))
+    line = select(EVERYONES.id, number.label("place")).where(EVERYONES.state == "queued").subquery()
     found = session.execute(select(line).where(line.c.id.in_([job.id for job in jobs])))
     places = {row.id: row.place for row in found}
-    alone = not service.live_hosts(session)
-    records = []
-    for job in jobs:
-        place = places.get(job.id)
-        shown = service.record(job) if place is None else service.waiting(job, first=place == 1, alone=alone)
-        records.append(schemas.QueuedJob(place=place, changeable=may_change(user, job), job=shown))
-    return records
+    return [
+        schemas.QueuedJob(place=places.get(job.id), changeable=may_change(context.user, job), job=shown)
+        for job, shown in zip(jobs, service.records(session, jobs), strict=True)
+    ]

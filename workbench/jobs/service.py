@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import func, select, text, tuple_
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 import workbench
@@ -23,13 +23,12 @@ from workbench.core.schemas import PRIVATE, Health, Page, Ref, Sharing
 from workbench.jobs import schemas
 from workbench.jobs.files import AttemptFolder
 from workbench.jobs.states import ENDED, move
-from workbench.jobs.tables import Attempt, Host, Job, Metric
+from workbench.jobs.tables import EVERYONES, Attempt, Host, Job, Metric
 
 HEARTBEAT_INTERVAL = 2.0  # seconds between two signs of life of an agent
 HOST_TIMEOUT = timedelta(seconds=15)  # silence after which a host counts as gone
 STARTED = "started"  # the lineage relation from a job to the jobs that its token submitted
 QUEUE_LOCK = 0x71756575  # advisory lock key: "queu"
-EVERY = Job.__table__.c  # not narrowed to what a caller sees
 NO_AGENT = "No agent is running, so nothing can start: run `workbench agent`."
 BEHIND = "It waits for the jobs before it in the queue."
 
@@ -79,7 +78,10 @@ def submit(
 
 
 def hold_queue(session: Session) -> None:
-    """Keep everyone else from giving ranks, or assigning jobs, until the transaction ends."""
+    """Keep everyone else from giving ranks and from planning until the transaction ends; jobs still come and go.
+
+    Whoever also locks rows of jobs does so afterwards.
+    """
     if session.get_bind().dialect.name == "postgresql":  # on SQLite there is one writer at a time
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": QUEUE_LOCK})
 
@@ -87,7 +89,7 @@ def hold_queue(session: Session) -> None:
 def last_rank(session: Session) -> int:
     """Return the rank of a job that goes to the queue's end; nobody else is given one meanwhile."""
     hold_queue(session)
-    return (session.scalar(select(func.max(EVERY.rank))) or 0) + 1
+    return (session.scalar(select(func.max(EVERYONES.rank))) or 0) + 1
 
 
 def is_due(session: Session, kind: str, interval: timedelta) -> bool:
@@ -104,13 +106,8 @@ def is_due(session: Session, kind: str, interval: timedelta) -> bool:
 
 
 def show(session: Session, job_id: str) -> schemas.Job:
-    """Return a job; one that waits while no agent lives says so."""
-    job = find(session, job_id)
-    if job.state != "queued":
-        return record(job)
-    before = (EVERY.state == "queued") & (tuple_(EVERY.rank, EVERY.id) < (job.rank, job.id))
-    first = session.scalar(select(EVERY.id).where(before).limit(1)) is None
-    return waiting(job, first=first, alone=not live_hosts(session))
+    """Return a job; one that waits says why."""
+    return records(session, [find(session, job_id)])[0]
 
 
 def listing(context: Context, query: schemas.JobsQuery) -> Page[schemas.Job]:
@@ -124,7 +121,8 @@ def listing(context: Context, query: schemas.JobsQuery) -> Page[schemas.Job]:
         statement = statement.where(Job.id < query.cursor)
     rows = context.session.scalars(statement).all()
     more = len(rows) > query.limit
-    return Page(items=[record(row) for row in rows[: query.limit]], next_cursor=rows[-2].id if more else None)
+    items = records(context.session, rows[: query.limit])
+    return Page(items=items, next_cursor=items[-1].id if more else None)
 
 
 def cancel(context: Context, job_id: str) -> schemas.Job:
@@ -143,13 +141,12 @@ def cancel(context: Context, job_id: str) -> schemas.Job:
 
 def resume(context: Context, job_id: str) -> schemas.Job:
     """Queue a failed or cancelled job again, last in line; it continues from its newest complete checkpoint."""
-    hold_queue(context.session)
+    rank = last_rank(context.session)  # an early one could be kept for another job
     job = _locked(context.session, job_id)
     require_change(context, job, f"The job {job.id}")
     if job.state not in ("failed", "cancelled"):
         raise JobNotResumable(f"Job {job.id} is {job.state}; only a failed or cancelled job can be resumed.")
     cleared = dict.fromkeys(("error", "error_code", "finished_at", "wait_reason"))
-    rank = last_rank(context.session)  # an early one could be kept for another job
     if not move(context.session, job, "queued", cancel_requested=False, rank=rank, **cleared):
         raise JobNotResumable(f"Job {job.id} was resumed by someone else a moment ago.")
     return record(job)
@@ -234,7 +231,7 @@ def find(session: Session, job_id: str) -> Job:
 def _locked(session: Session, job_id: str) -> Job:
     """Return the row of a job that nobody else moves before this transaction has ended."""
     find(session, job_id)
-    return session.get_one(Job, job_id, with_for_update=True)
+    return session.get_one(Job, job_id, with_for_update={"key_share": True})  # what refers to it goes on
 
 
 @describes("job")
@@ -249,13 +246,23 @@ def record(job: Job) -> schemas.Job:
     return schemas.Job.model_validate({name: getattr(job, name) for name in schemas.Job.model_fields})
 
 
-def waiting(job: Job, *, first: bool, alone: bool) -> schemas.Job:
-    """Return a waiting job, which says why it waits: whether it is `first` in line, and `alone` while no agent lives.
+def records(session: Session, jobs: Sequence[Job]) -> list[schemas.Job]:
+    """Return jobs as the contract shows them; those that wait say why.
 
-    The agent writes a reason for the first and for what fits no host; the others wait for those before them.
+    The agent writes a reason for the first in line and for what fits no host; the others wait for those before them.
     """
-    reason = job.wait_reason or (None if first else BEHIND)
-    return record(job).model_copy(update={"wait_reason": NO_AGENT if alone else reason})
+    if all(job.state != "queued" for job in jobs):
+        return [record(job) for job in jobs]
+    queued = EVERYONES.state == "queued"
+    in_order = select(EVERYONES.id).where(queued).order_by(EVERYONES.rank, EVERYONES.id)
+    first, alone = session.scalar(in_order.limit(1)), not live_hosts(session)
+    found = []
+    for job in jobs:
+        reason = job.wait_reason
+        if job.state == "queued":
+            reason = NO_AGENT if alone else reason or (BEHIND if job.id != first else None)
+        found.append(record(job).model_copy(update={"wait_reason": reason}))
+    return found
 
 
 def _link_to_its_starter(context: Context, job: Job) -> None:

@@ -44,6 +44,10 @@ class Job(Owned, Base):
     finished_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
 
+#: The columns of everyone's jobs: queries of them are not narrowed to what a caller sees.
+EVERYONES = Job.__table__.c
+
+
 class Attempt(Within, Base):
     """One try at a job on one host."""
 

@@ -57,12 +57,15 @@ def check_alone(settings: Settings, database: Database, own: int = 0) -> None:
     A closed connection's process stays with PostgreSQL for a moment: only one that stays is another's.
     """
     deadline = time.monotonic() + LEAVING
-    while (others := _others(database) - own) > 0:
+    while True:
+        others = _others(database) - own
+        if live_servers(settings.home):
+            raise InUse(f"A server of {settings.home} runs; end it first: workbench stop --home {settings.home}")
+        if others <= 0:
+            return
         if time.monotonic() >= deadline:
             raise InUse(f"{others} other connections of the workbench use {where(database.url)}; stop them first.")
         time.sleep(0.05)
-    if live_servers(settings.home):
-        raise InUse(f"A server of {settings.home} runs; end it first: workbench stop --home {settings.home}")
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def _newest(session: Session, kind: str) -> list[Job]:
     """Return the newest job of a kind, and the newest that succeeded when that is another."""
     mine = select(JobRow).where(JobRow.kind == kind).order_by(JobRow.id.desc()).limit(1)
     found = [*session.scalars(mine), *session.scalars(mine.where(JobRow.state == "succeeded"))]
-    return [jobs.record(row) for row in dict.fromkeys(found)]
+    return jobs.records(session, list(dict.fromkeys(found)))
 
 
 def _size(session: Session, engine: Engine) -> int:

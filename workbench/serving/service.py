@@ -67,7 +67,7 @@ def deploy(context: Context, model_id: str, wanted: schemas.DeploymentCreate) ->
     ).model_dump(mode="json")
     for known in _live(context):
         if known.spec == spec and not known.cancel_requested:
-            return record(context, jobs.record(known))
+            return record(context, jobs.show(context.session, known.id))
     job = jobs.submit(context, KIND, f"Serve {spec['model_name']}", spec, cpus=0)
     link(context.session, Ref(kind="model_version", id=version.id), Ref(kind="job", id=job.id), "served")
     return record(context, job)
@@ -91,7 +91,7 @@ def listing(context: Context, query: schemas.DeploymentsQuery) -> Page[schemas.D
     if query.cursor is not None:
         statement = statement.where(Job.id < query.cursor)
     rows = context.session.scalars(statement).all()
-    items = [record(context, jobs.record(row)) for row in rows[: query.limit]]
+    items = [record(context, job) for job in jobs.records(context.session, rows[: query.limit])]
     return Page(items=items, next_cursor=items[-1].id if len(rows) > query.limit else None)
 
 

@@ -9,10 +9,12 @@ import pytest
 
 from workbench.accounts.people import owner
 from workbench.core.bus import EventBus
+from workbench.core.clock import utcnow
 from workbench.core.context import StreamContext
 from workbench.jobs.feed import follow
 from workbench.jobs.schemas import Message, MetricMessage, ResumedMessage, StateMessage
-from workbench.jobs.service import JobNotFound
+from workbench.jobs.service import NO_AGENT, JobNotFound
+from workbench.jobs.tables import Host as HostRow
 
 from .conftest import Host
 
@@ -181,3 +183,20 @@ def test_a_job_cancelled_while_it_waits_ends_its_stream(host: Host) -> None:
 def test_an_unknown_job_has_no_stream(host: Host) -> None:
     with pytest.raises(JobNotFound):
         stream(host, "job_x")
+
+
+def test_why_a_job_waits_is_told_also_when_nothing_happens_to_the_job(host: Host) -> None:
+    job_id = host.submit()
+    reasons = []
+
+    def note(message: Message) -> None:
+        assert isinstance(message, StateMessage)
+        reasons.append(message.job.wait_reason)
+        if len(reasons) == 1:
+            with host.database.write() as session:
+                session.add(HostRow(id="here", cpus=1, gpus=0, version="1", heartbeat_at=utcnow()))
+        elif len(reasons) == 2:
+            host.cancel(job_id)
+
+    stream(host, job_id, note=note)
+    assert reasons == [NO_AGENT, None, None]

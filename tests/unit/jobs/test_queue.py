@@ -12,17 +12,17 @@ from workbench.accounts.people import owner
 from workbench.core import events
 from workbench.core.clock import utcnow
 from workbench.core.context import Context, Principal
-from workbench.core.ownership import NotYours
+from workbench.core.ownership import NotYours, changeable
 from workbench.core.schemas import PageQuery, Sharing
 from workbench.jobs import queue, service
 from workbench.jobs.agent import Agent
 from workbench.jobs.queue import BadCursor, JobNotWaiting
 from workbench.jobs.runner import assign
-from workbench.jobs.schemas import QueuedJob, Reorder
+from workbench.jobs.schemas import JobsQuery, QueuedJob, Reorder
 from workbench.jobs.service import JobNotFound
 from workbench.jobs.states import move
+from workbench.jobs.tables import Attempt, Job
 from workbench.jobs.tables import Host as HostRow
-from workbench.jobs.tables import Job
 
 from .conftest import Host
 from .trivial import KINDS
@@ -135,6 +135,7 @@ def test_who_waits_for_others_says_so_in_every_view(context: Context) -> None:
     reasons = [one.job.wait_reason for one in queue.listing(context, SHOW).items]
     assert reasons == [None, service.BEHIND, service.BEHIND]
     assert [service.show(context.session, job_id).wait_reason for job_id in ids] == reasons
+    assert [job.wait_reason for job in service.listing(context, JobsQuery()).items] == reasons[::-1]
 
 
 class TestOthersJobs:
@@ -217,3 +218,35 @@ def test_the_first_in_line_starts_first(host: Host) -> None:
     assert (host.row(second).state, host.row(first).state) == ("assigned", "queued")
     assert "while “a well job” runs" in (host.row(first).wait_reason or "")
     agent.shut_down()
+
+
+def test_a_job_that_is_cancelled_while_it_is_moved_leaves_the_others_in_their_order(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On SQLite a cancel waits for the move to end."""
+    if host.database.dialect == "sqlite":
+        return
+    a, b, c, d = (host.submit() for _ in "abcd")
+
+    def cancelled_meanwhile(*given: object) -> object:
+        host.cancel(d)
+        return changeable(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(queue, "changeable", cancelled_meanwhile)
+    with host.database.write() as session:
+        context = Context(session, owner(), host.settings)
+        assert queue.reorder(context, Reorder(job_id=d, before=a)).place is None
+        assert [one.job.id for one in queue.listing(context, SHOW).items] == [a, b, c]
+
+
+def test_a_job_is_resumed_while_something_that_it_made_is_written(host: Host) -> None:
+    """Its finisher submits the next job in the same transaction: neither may wait for the other for ever."""
+    job_id = host.submit()
+    host.cancel(job_id)
+    if host.database.dialect == "sqlite":
+        return
+    with host.database.write() as session:
+        session.add(Attempt(id="att_1", job_id=job_id, no=1, host_id="here"))
+        session.flush()
+        assert host.resume(job_id).state == "queued"
+        service.submit(Context(session, owner(), host.settings), "train", "next", {})

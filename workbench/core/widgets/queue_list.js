@@ -1,32 +1,35 @@
+const PATIENCE = 10_000; // milliseconds for an answer, which a dead kernel never gives
+
 const render = ({ model, el }) => {
   const words = model.get("words");
   el.classList.add("wb", "wb-queue");
   const help = make("p", { class: "wb-quiet" }, words.help);
   const list = make("ol", { "aria-label": words.title });
   const more = make("p", { class: "wb-quiet" }, words.more);
-  const empty = make("p", { class: "wb-quiet" }, words.empty);
+  const empty = make("p", { class: "wb-quiet", tabindex: "-1" }, words.empty);
   const trouble = make("p", { class: "wb-sentence wb-trouble", role: "alert" });
   const said = make("p", { class: "wb-hidden", role: "status", "aria-live": "polite" });
   el.append(help, list, more, empty, trouble, said);
 
   let dragged = null;
-  let asked = null; // the move that is not answered yet: a second one would start from a line that is no more
+  let wish = null; // the move that is not answered yet: a second one would start from a line that is no more
   const line = () => model.get("entries").filter((entry) => entry.movable).map((entry) => entry.id);
+  // behind the last one that is shown may wait others, so that it is not the end
+  const end = (ids) => (model.get("cut") ? ids.length - 2 : ids.length - 1);
   // where a job may go: among the movable ones without itself, before the one at `place`
   const moveTo = (id, place) => {
     const ids = line();
     const others = ids.filter((other) => other !== id);
-    // behind the last one shown may be others, before which it would have to stop
-    const end = model.get("cut") ? others.length - 1 : others.length;
-    if (asked !== null || !ids.includes(id) || place < 0 || place > end || place === ids.indexOf(id)) return;
-    asked = id;
-    model.send({ type: "move", id, before: others[place] ?? null });
+    const waits = wish !== null && Date.now() - wish.at < PATIENCE;
+    if (waits || !ids.includes(id) || place < 0 || place > end(ids) || place === ids.indexOf(id)) return;
+    wish = { id, number: identifier(), at: Date.now() };
+    model.send({ type: "move", id, before: others[place] ?? null, wish: wish.number });
   };
   const answered = (content) => {
-    if (content.type !== "done") return;
-    const entry = model.get("entries").find(({ id }) => id === asked);
+    if (content.type !== "moved" || content.wish !== wish?.number) return;
+    const entry = model.get("entries").find(({ id }) => id === wish.id);
     if (entry && !model.get("error")) setText(said, fill(words.moved, entry));
-    asked = null;
+    wish = null;
   };
   const place = (id) => line().indexOf(id);
   const act = { first: (id) => moveTo(id, 0), up: (id) => moveTo(id, place(id) - 1), down: (id) => moveTo(id, place(id) + 1), cancel: (id) => model.send({ type: "cancel", id }) };
@@ -61,7 +64,7 @@ const render = ({ model, el }) => {
   const item = (entry, ids) => {
     const at = ids.indexOf(entry.id);
     const buttons = [
-      ...(entry.movable && ids.length > 1 ? [button(entry, "first", "⤒", at === 0), button(entry, "up", "↑", at === 0), button(entry, "down", "↓", at === ids.length - 1)] : []),
+      ...(entry.movable && ids.length > 1 ? [button(entry, "first", "⤒", at === 0), button(entry, "up", "↑", at === 0), button(entry, "down", "↓", at >= end(ids))] : []),
       ...(entry.cancellable ? [button(entry, "cancel", "✕", false)] : []),
     ];
     const moves = entry.movable ? { draggable: "true", ondragstart: () => { dragged = entry.id; }, ondragend: () => { dragged = null; }, ondragover: over, ondragleave: leave, ondrop: drop } : {};
@@ -78,7 +81,7 @@ const render = ({ model, el }) => {
     const entries = model.get("entries");
     const focus = list.contains(document.activeElement) ? document.activeElement : null;
     const { action } = focus?.dataset ?? {};
-    const held = focus?.closest("li");
+    const held = focus?.closest("li") ?? null;
     const at = [...list.children].indexOf(held);
     const ids = line();
     list.replaceChildren(...entries.map((entry) => item(entry, ids)));
@@ -86,7 +89,8 @@ const render = ({ model, el }) => {
     help.hidden = ids.length < 2;
     more.hidden = !model.get("cut");
     empty.hidden = entries.length > 0;
-    if (!focus) return;
+    if (!held) return;
+    if (entries.length === 0) empty.focus({ preventScroll: true });
     // the one that had the focus, or the one that is now where it was
     const again = list.querySelector(`li[data-id="${CSS.escape(held.dataset.id)}"]`) ?? list.children[Math.min(at, entries.length - 1)];
     const same = action ? again?.querySelector(`[data-action="${action}"]:not(:disabled)`) : null;

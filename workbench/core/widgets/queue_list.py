@@ -52,6 +52,7 @@ class QueueList(Element):
     def on_move(self, message: dict[str, Any], buffers: list[memoryview]) -> None:
         """The reader wants a job to start before another, or last."""
         self._try(lambda: self._move(message["id"], message["before"]))
+        self.send({"type": "moved", "wish": message.get("wish")})
 
     def on_cancel(self, message: dict[str, Any], buffers: list[memoryview]) -> None:
         """The reader wants a job not to run, or to stop."""
@@ -63,5 +64,3 @@ class QueueList(Element):
             self.error = ""
         except WorkbenchError as error:
             self.error = self.explained(error)
-        finally:
-            self.send({"type": "done"})
