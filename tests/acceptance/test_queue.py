@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import open_notebook, opened, run_all, take_pictures
+from browser import RUN_PATIENCE, open_notebook, opened, run_all, take_pictures
 from playwright.sync_api import Page
 from servers import Lab, running_dashboards, running_lab, until
 
@@ -33,7 +33,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Iterator[Lab]:
             data = lab.wb.datasets.upload(folder / "rows.jsonl", name=name, test_fraction=0)
             run = lab.wb.train(base=str(base), data=data["train"], max_steps=100_000 if name == "A" else 1)
             if name == "A":
-                until(lambda run=run: run.state == "running", 60, "the first run's start")
+                until(lambda run=run: run.state == "running", 120, "the first run's start")
         yield lab
 
 
@@ -94,7 +94,7 @@ def test_what_runs_is_cancelled_and_the_next_one_starts(lab: Lab) -> None:
         run_all(page)
         wait_for(page, "AEDB")
         press(page, "A", "cancel")
-        page.wait_for_selector("text=Nothing runs and nothing waits.", timeout=120_000)
+        page.wait_for_selector("text=Nothing runs and nothing waits.", timeout=RUN_PATIENCE)
     ended = {job.title[-1]: job.state for job in lab.wb.jobs.list()}
     assert ended == {"A": "cancelled", "C": "cancelled"} | dict.fromkeys("BDE", "succeeded")
     started = {job.title[-1]: job.started_at for job in lab.wb.jobs.list() if job.state == "succeeded"}
