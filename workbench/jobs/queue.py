@@ -65,7 +65,7 @@ def reorder(context: Context, wanted: schemas.Reorder) -> schemas.QueuedJob:
             between &= EVERYONES.rank < before.rank
         last = func.max(EVERYONES.rank).over()
         rank = func.coalesce(func.lag(EVERYONES.rank).over(order_by=EVERYONES.rank), last)
-    # also when it was cancelled a moment ago: the others move up one, and down one, as it does
+    # the moved one also when it was cancelled a moment ago: as many ranks are dealt out as were taken
     waits = (EVERYONES.state == "queued") | (EVERYONES.id == moved.id)
     mine = waits & between & changeable(Job, context.user)
     dealt = select(EVERYONES.id, rank.label("rank")).where(mine).subquery()
