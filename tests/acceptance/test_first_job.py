@@ -96,7 +96,7 @@ def test_a_reviewer_sees_the_run_and_its_lineage(lab: Lab, dashboards: str, tmp_
     steps = [line.step for line in run.metrics()]
     with opened(dashboards, lab.url) as page:
         page.goto(f"{lab.url}workbench/dashboards?token={lab.token}")
-        page.click("a:has-text('Runs')")
+        page.click("a[href*='runs.ipynb']")
         page.wait_for_function(f"document.querySelector('.js-plotly-plot')?.data?.[0]?.x?.length === {len(steps)}")
         plotted = page.evaluate("Array.from(document.querySelector('.js-plotly-plot').data[0].x)")
         assert plotted == steps
