@@ -28,6 +28,7 @@ from workbench.core.schemas import Ref
 from workbench.core.settings import Settings
 from workbench.core.widgets.form import Form
 from workbench.core.widgets.listing import Listing
+from workbench.core.widgets.live_panel import LivePanel
 from workbench.jobs import service as jobs
 from workbench.jobs.panel import QueuePanel
 from workbench.jobs.states import move
@@ -35,7 +36,6 @@ from workbench.panel import UnknownPanel
 from workbench.registry import service as registry
 from workbench.registry.panel import ModelsPanel, amount
 from workbench.session import Workbench
-from workbench.training import overview
 from workbench.training.overview import RunsPanel
 
 assert workbench.accounts.api
@@ -163,7 +163,7 @@ class TestRunsPanel:
     def test_the_list_keeps_itself_up_to_date(
         self, wb: Workbench, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(overview, "REFRESH_INTERVAL", 0.01)
+        monkeypatch.setattr(LivePanel, "INTERVAL", 0.01)
         panel = wb.panel("runs")
         assert panel.listing.rows == []
         assert panel.listing.empty == "No run yet."

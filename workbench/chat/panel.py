@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import ipywidgets
-
 from workbench.chat import thread as threads
 from workbench.chat.client import Chat, Chats
 from workbench.chat.markdown import html_of
@@ -19,9 +17,9 @@ from workbench.core.http import HTTP
 from workbench.core.texts import Language, preferred_language, text
 from workbench.core.widgets.chat_view import ChatView
 from workbench.core.widgets.heading import Heading
+from workbench.core.widgets.live_panel import LivePanel
 from workbench.serving.client import Deployments
 
-REFRESH_INTERVAL = 2.0  # seconds between two looks at the deployments
 LOOKS_PER_OFFER = 8  # looks at the deployments between two at the models that could be deployed
 DRAW_INTERVAL = 0.08  # seconds between two drawings of an answer that comes
 FIELDS = ("temperature", "max_tokens", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop", "system")
@@ -29,7 +27,7 @@ FIELDS = ("temperature", "max_tokens", "top_p", "top_k", "min_p", "repetition_pe
 LABELS = {"stop": "stop_strings", "system": "system_prompt"}
 
 
-class ChatPanel(ipywidgets.VBox):  # type: ignore[misc]
+class ChatPanel(LivePanel):
     """Conversations with deployed models; `versions()` names what can be deployed, `deploy(id)` does it."""
 
     def __init__(
@@ -53,55 +51,36 @@ class ChatPanel(ipywidgets.VBox):  # type: ignore[misc]
         self._all: list[Message] = []
         self._answering: Iterator[Any] | None = None
         self._stopping = threading.Event()
-        self._closed = threading.Event()
-        self.heading = Heading(self.language, title=self._text("title"))
+        self._looks = itertools.count()
         actions = {name: self._guarded(getattr(self, f"_{name}")) for name in ChatView.ACTIONS}
         self.view = ChatView(actions, language=self.language)
         self.view.fields = [self._field(name) for name in FIELDS]
-        super().__init__([self.heading, self.view])
-        self.add_class("wb-panel")
+        super().__init__(Heading(self.language, title=self._text("title")), self.view)
         self._guarded(lambda message: self._begin())({})
-        self._keeping = threading.Thread(target=self._keep_fresh, name="chat", daemon=True)
-        self._keeping.start()
+        self.keep_fresh()
 
     def close(self) -> None:
         """Stop listening and remove the widgets; deployments and conversations stay."""
-        self._closed.set()
         self._stopping.set()
         super().close()
-        self.heading.close()
-        self.view.close()
 
     def refresh(self) -> None:
-        """Ask the server which models answer."""
+        """Ask the server which models answer and, at every eighth look, which could."""
         found = list(self._chats.models())
         self._known = {model.deployment.id: model for model in found}
         self.view.models = [self._model(model) for model in found]
         if self.view.model not in self._known:
             self.view.model = found[0].deployment.id if found else ""
             self._show_settings()
+        if next(self._looks) % LOOKS_PER_OFFER == 0:
+            self.view.deployable = [list(pair) for pair in self._versions()]
 
     def _begin(self) -> None:
         self.refresh()
-        self._offer()
         self._show_settings()
         self._list()
         if self.view.conversations:
             self._open({"id": self.view.conversations[0]["id"]})
-
-    def _offer(self) -> None:
-        self.view.deployable = [list(pair) for pair in self._versions()]
-
-    def _keep_fresh(self) -> None:
-        looks = itertools.count(1)
-        while not self._closed.wait(REFRESH_INTERVAL):
-            try:
-                self.refresh()
-                if next(looks) % LOOKS_PER_OFFER == 0:
-                    self._offer()
-                self.heading.note = ""
-            except WorkbenchError as error:
-                self.heading.note = self.heading.explained(error)
 
     def _guarded(self, action: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
         def guarded(message: dict[str, Any]) -> None:

@@ -6,58 +6,37 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-import ipywidgets
-
 from workbench.core.errors import WorkbenchError
 from workbench.core.texts import Language, catalogue, preferred_language, text
 from workbench.core.widgets.heading import Heading
+from workbench.core.widgets.live_panel import LivePanel
 from workbench.core.widgets.queue_list import Entry, QueueList
 from workbench.jobs.client import Jobs
 from workbench.jobs.schemas import QueuedJob
 
-REFRESH_INTERVAL = 2.0  # seconds
 SHOWN = 200  # jobs at most
 
 
-class QueuePanel(ipywidgets.VBox):  # type: ignore[misc]
+class QueuePanel(LivePanel):
     """Shows the queue and keeps it up to date. Who may not write (`can_write`) gets no buttons."""
 
     def __init__(self, jobs: Jobs, *, can_write: bool = True, language: Language | None = None) -> None:
         self.language = language or preferred_language()
         self._jobs = jobs
         self._can_write = can_write
-        self._closed = threading.Event()
         self._asking = threading.Lock()  # an older answer never replaces a newer one
-        self.heading = Heading(self.language, title=text("queue.title", self.language))
         move = self._then_refresh(lambda job_id, before: self._jobs[job_id].start_before(before))
         cancel = self._then_refresh(lambda job_id: self._jobs[job_id].cancel())
         self.queue = QueueList(move, cancel, language=self.language)
-        super().__init__([self.heading, self.queue])
-        self.add_class("wb-panel")
+        super().__init__(Heading(self.language, title=text("queue.title", self.language)), self.queue)
         self.refresh()
-        self._thread = threading.Thread(target=self._keep_fresh, name="queue", daemon=True)
-        self._thread.start()
+        self.keep_fresh()
 
     def refresh(self) -> None:
         """Ask the server what runs and what waits."""
         with self._asking:
             page = self._jobs.queue(SHOWN)
             self.queue.offer([self._entry(queued) for queued in page.items], cut=page.next_cursor is not None)
-
-    def close(self) -> None:
-        """Stop asking and remove the widgets; the jobs go on."""
-        self._closed.set()
-        super().close()
-        self.heading.close()
-        self.queue.close()
-
-    def _keep_fresh(self) -> None:
-        while not self._closed.wait(REFRESH_INTERVAL):
-            try:
-                self.refresh()
-                self.heading.note = ""
-            except WorkbenchError as error:
-                self.heading.note = self.heading.explained(error)
 
     def _then_refresh(self, act: Callable[..., object]) -> Callable[..., None]:
         def acted(*given: str | None) -> None:

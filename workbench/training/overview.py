@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 
-import ipywidgets
-
-from workbench.core.errors import WorkbenchError
 from workbench.core.texts import Language, preferred_language, text
 from workbench.core.widgets.heading import Heading
 from workbench.core.widgets.listing import Listing, Row
+from workbench.core.widgets.live_panel import LivePanel
 from workbench.jobs.schemas import Job
 from workbench.training.client import Run
 from workbench.training.panel import RunPanel
 
-REFRESH_INTERVAL = 3.0  # seconds
 
-
-class RunsPanel(ipywidgets.VBox):  # type: ignore[misc]
+class RunsPanel(LivePanel):
     """Lists runs, newest first: `runs()` returns them and `run(id)` one of them. The newest is shown at first."""
 
     def __init__(
@@ -33,17 +28,13 @@ class RunsPanel(ipywidgets.VBox):  # type: ignore[misc]
         self._runs = runs
         self._run = run
         self._can_write = can_write
-        self._closed = threading.Event()
         self.run: RunPanel | None = None
-        self.heading = Heading(self.language, title=self._text("title"))
         self.listing = Listing(
             self._text("title"), self._columns(), self._show, empty=self._text("empty"), language=self.language
         )
-        super().__init__([self.heading, self.listing])
-        self.add_class("wb-panel")
+        super().__init__(Heading(self.language, title=self._text("title")), self.listing)
         self.refresh()
-        self._thread = threading.Thread(target=self._keep_fresh, name="runs", daemon=True)
-        self._thread.start()
+        self.keep_fresh()
 
     def refresh(self) -> None:
         """Ask the server which runs there are."""
@@ -51,23 +42,6 @@ class RunsPanel(ipywidgets.VBox):  # type: ignore[misc]
         self.listing.offer([self._row(job) for job in jobs])
         if jobs and not self.listing.value:
             self.listing.value = jobs[0].id
-
-    def close(self) -> None:
-        """Stop listening and remove the widgets; the runs go on."""
-        self._closed.set()
-        super().close()
-        if self.run is not None:
-            self.run.close()
-        self.heading.close()
-        self.listing.close()
-
-    def _keep_fresh(self) -> None:
-        while not self._closed.wait(REFRESH_INTERVAL):
-            try:
-                self.refresh()
-                self.heading.note = ""
-            except WorkbenchError as error:
-                self.heading.note = self.heading.explained(error)
 
     def _show(self, run_id: str) -> None:
         if self.run is not None:

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 from people import make_person
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from workbench.accounts import admin
 from workbench.accounts.people import person
 from workbench.accounts.schemas import TeamCreate, TeamMembers
 from workbench.core.context import Context, Principal
 from workbench.core.database import Database
-from workbench.core.ownership import NoSuchTeam, NotYours, require_change, share
+from workbench.core.ownership import MANAGE, NoSuchTeam, NotYours, changeable, may_change, require_change, share
 from workbench.core.settings import Settings
 from workbench.jobs import service as jobs
 from workbench.jobs.schemas import JobsQuery
@@ -80,6 +80,24 @@ def test_what_is_everyones_is_seen_and_not_changed(
         jobs.cancel(asking, job_id)
     with pytest.raises(NotYours):
         shared(context, bob, job_id, "private")
+
+
+@pytest.mark.parametrize("teams", [frozenset(), frozenset({"team_1"}), frozenset({"team_2", "team_3"})], ids=len)
+@pytest.mark.parametrize("permissions", [frozenset(), frozenset({MANAGE})], ids=["member", "maintainer"])
+def test_a_row_and_a_query_agree_on_who_may_change(
+    context: Context, ada: Principal, bob: Principal, teams: frozenset[str], permissions: frozenset[str]
+) -> None:
+    user = replace(bob, teams=teams, permissions=permissions)
+    for owner in (ada, bob):
+        for audience in ("private", "everyone", "team_1", "team_2"):
+            made = jobs.submit(replace(context, user=owner), "train", audience, {})
+            context.session.execute(update(Job).where(Job.id == made.id).values(audience=audience))
+    session = context.session
+    session.info.clear()
+    session.expire_all()
+    allowed = set(session.scalars(select(Job.id).where(changeable(Job, user))))
+    assert allowed == {job.id for job in session.scalars(select(Job)) if may_change(user, job)}
+    assert 4 <= len(allowed) <= 8
 
 
 def test_a_teams_thing_is_its_members_to_see_and_change(
