@@ -19,9 +19,11 @@ from workbench.jobs.tables import Job
 from workbench.testing import demo_rows
 from workbench.training.client import Run
 
+STEPS = 120
 #: Long enough to be hit in its middle; shuffled, with dropout, gradient accumulation and a second epoch.
 RUN = {
-    "max_steps": 240,
+    "max_steps": STEPS,
+    "evaluate": False,
     "batch_size": 16,
     "micro_batch_size": 8,
     "max_length": 64,
@@ -87,8 +89,8 @@ def test_a_run_outlives_its_server_and_is_published_without_one(lab: Lab, base: 
     with running_lab(lab.home) as again:
         run = again.wb.runs[run.id]
         assert run.model.record.job_id == run.id
-        assert [line.step for line in run.metrics()] == list(range(1, 241))
-        assert [line["step"] for line in attempt_lines(lab.home, run.id, 1)] == list(range(1, 241))
+        assert [line.step for line in run.metrics()] == list(range(1, STEPS + 1))
+        assert [line["step"] for line in attempt_lines(lab.home, run.id, 1)] == list(range(1, STEPS + 1))
 
 
 @pytest.mark.slow
@@ -100,7 +102,7 @@ def test_a_new_agent_adopts_the_running_job(lab: Lab, base: Path) -> None:
     until(lambda: lab.agent_pid() != first, 30, "a new agent")
     run.wait()
     assert run.job().attempt_no == 1
-    assert [line.step for line in run.metrics()] == list(range(1, 241))
+    assert [line.step for line in run.metrics()] == list(range(1, STEPS + 1))
     assert not psutil.pid_exists(pid)
 
 
@@ -129,7 +131,7 @@ def test_a_killed_run_resumes_to_the_same_weights(lab: Lab, base: Path, adapter:
     assert {line.step: line.values["loss"] for line in broken.metrics()} == {
         line.step: line.values["loss"] for line in whole.metrics()
     }
-    assert [line.step for line in broken.metrics()] == list(range(1, 241))
+    assert [line.step for line in broken.metrics()] == list(range(1, STEPS + 1))
 
 
 @pytest.mark.slow
@@ -162,14 +164,14 @@ def test_a_vanished_supervisor_costs_nothing_but_time(lab: Lab, base: Path) -> N
     again = attempt_lines(lab.home, run.id, 2)[0]["step"]
     assert again > 40
     assert again % 20 == 1, "it goes on right after a checkpoint"
-    assert [line.step for line in run.metrics()] == list(range(1, 241))
+    assert [line.step for line in run.metrics()] == list(range(1, STEPS + 1))
 
 
 @pytest.mark.slow
 def test_stop_leaves_no_process_and_the_run_goes_on_at_the_next_start(tmp_path: Path, base: Path) -> None:
     home = tmp_path / "home"
     with running_lab(home) as lab:
-        run = start(lab, base, max_steps=1000)
+        run = start(lab, base, max_steps=400)
         reach(lab, run, 30)
         stop_home(home)
         assert processes_of(home) == []
@@ -179,4 +181,4 @@ def test_stop_leaves_no_process_and_the_run_goes_on_at_the_next_start(tmp_path: 
         run = lab.wb.runs[run.id]
         run.wait()
         assert run.job().attempt_no == 2
-        assert [line.step for line in run.metrics()] == list(range(1, 1001))
+        assert [line.step for line in run.metrics()] == list(range(1, 401))

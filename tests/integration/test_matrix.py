@@ -21,7 +21,7 @@ import httpx
 import pytest
 from people import PASSWORD, access_token, make_user
 from servers import Lab, running_lab, until
-from sqlalchemy import select
+from sqlalchemy import literal_column, select
 from sqlalchemy.orm import Session
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -275,8 +275,9 @@ class Bench:
         with self.database.read() as session:
             for table in Base.metadata.sorted_tables:
                 if table.name not in VOLATILE:
-                    columns = [column for column in table.columns if column.name != "last_used_at"]
-                    lines = sorted(str(tuple(row)) for row in session.execute(select(*columns)))
+                    names = [column.name for column in table.columns if column.name != "last_used_at"]
+                    raw = select(*(literal_column(f'"{name}"') for name in names)).select_from(table)
+                    lines = sorted(map(str, session.execute(raw)))
                     digest.update(f"{table.name}{lines}".encode())
         return digest.hexdigest()
 
