@@ -105,7 +105,7 @@ class Lab:
             known = read_json(self.home / "agent.json")
             return int(known["pid"]) if known is not None and psutil.pid_exists(known["pid"]) else None
 
-        return until(live, 30, "an agent's start")
+        return until(live, 90, "an agent's start")
 
     def kill(self) -> None:
         """Kill the server as a crash would."""

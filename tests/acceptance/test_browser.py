@@ -79,7 +79,7 @@ def test_the_main_job(page: Page, lab: Lab, base: Path, tmp_path: Path) -> None:
     assert run.state == "running"
     assert before == LOGGED_STEPS[: len(before)]
 
-    until(lambda: saved(page, lab), 30, "the notebook's save")
+    until(lambda: saved(page, lab), 90, "the notebook's save")
     page.reload()
     wait_for_kernel(page)
     wait_for_points(page, len(before) + 1)

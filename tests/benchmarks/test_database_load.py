@@ -58,7 +58,7 @@ def workbench_server(url: str, home: Path, pool_size: int = 8) -> Iterator[tuple
         own.stdin.write("\n")
         own.stdin.flush()
         pid = int(own.stdout.readline())
-        until(lambda: any(one["pid"] == pid for one in live_servers(home)), 30, "the server's start")
+        until(lambda: any(one["pid"] == pid for one in live_servers(home)), 90, "the server's start")
         try:
             yield f"http://127.0.0.1:{port}/", psutil.Process(pid)
         finally:
@@ -83,7 +83,7 @@ def cost(server: tuple[str, psutil.Process], token: str, read: str, *, writes: b
     url, process = server
     clients = Clients(url, token, writers=CLIENTS * writes, readers=CLIENTS * (not writes), reads=(read,))
     clients.start()
-    until(lambda: len(clients.read_seconds) + len(clients.write_seconds) > CLIENTS, 30, "the first answers")
+    until(lambda: len(clients.read_seconds) + len(clients.write_seconds) > CLIENTS, 90, "the first answers")
     answered, used = sum(clients.statuses.values()), sum(process.cpu_times()[:2])
     time.sleep(SECONDS)
     answered, used = sum(clients.statuses.values()) - answered, sum(process.cpu_times()[:2]) - used

@@ -57,7 +57,7 @@ def test_a_database_that_crashes_loses_nothing(tmp_path: Path) -> None:
         with running_lab(home, WORKBENCH_DATABASE_URL=plain) as lab:
             run = start_run(lab, tmp_path)
             before = until(lambda: trainer_pids(home), 90, "the run's start")
-            until(lambda: lab.wb.runs[run].job().state == "running", 30, "its state")
+            until(lambda: lab.wb.runs[run].job().state == "running", 90, "its state")
             reads = ("api/chat/conversations", "api/jobs", "api/contents", "api/auth/me", "workbench", "api/kernels")
             clients = Clients(lab.url, lab.token, writers=4, readers=4, reads=reads)
             clients.start()
@@ -67,12 +67,12 @@ def test_a_database_that_crashes_loses_nothing(tmp_path: Path) -> None:
                 time.sleep(1)
                 own.restart()
                 up = time.monotonic()
-                until(lambda up=up: clients.times and clients.times[-1] > up, 30, "a write after the restart")
+                until(lambda up=up: clients.times and clients.times[-1] > up, 90, "a write after the restart")
                 back.append(next(at for at in clients.times if at > up) - up)
             clients.stop()
             assert clients.bad == []
             assert trainer_pids(home) & before == before, "the run was touched"
-            until(lambda: lab.wb.runs[run].job().state == "running", 30, "the run's state")
+            until(lambda: lab.wb.runs[run].job().state == "running", 90, "the run's state")
             lab.wb.jobs[run].cancel()
             seen = watched.result(timeout=60)
             assert seen == list(range(1, len(seen) + 1)), "the stream has a gap"

@@ -56,13 +56,13 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(empty_database_u
             own.stdin.write("\n")  # type: ignore[union-attr]
             own.stdin.flush()  # type: ignore[union-attr]
             pid = int(own.stdout.readline())  # type: ignore[union-attr]
-            until(lambda pid=pid: any(one["pid"] == pid for one in live_servers(home)), 30, "the server's start")
+            until(lambda pid=pid: any(one["pid"] == pid for one in live_servers(home)), 90, "the server's start")
             clients = Clients(f"http://127.0.0.1:{port}/", TOKEN, writers=4, readers=0)
             clients.start()
-            until(lambda clients=clients: clients.acknowledged, 30, "the first write")
+            until(lambda clients=clients: clients.acknowledged, 90, "the first write")
             time.sleep(chance.random() * 0.3)
             os.kill(pid, signal.SIGKILL)
-            until(lambda pid=pid: not psutil.pid_exists(pid), 10, "its end")
+            until(lambda pid=pid: not psutil.pid_exists(pid), 90, "its end")
             clients.stop()
             assert clients.bad == []
             acknowledged |= clients.acknowledged

@@ -450,7 +450,7 @@ def test_what_is_open_ends_with_the_right_to_it(lab: Lab, database: Database) ->
     def ended() -> bool:
         return httpx.get(f"{lab.url}api/kernels/{kernel}", headers=owner).status_code == 404
 
-    until(ended, 30, "the end of the kernel")
+    until(ended, 90, "the end of the kernel")
 
 
 def test_a_name_is_first_ones_own_models_and_a_private_models_folder_is_no_base(

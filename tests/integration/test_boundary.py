@@ -42,7 +42,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, dict[
     command += ["--ServerApp.port=0", "--IdentityProvider.token=plain-token"]
     probe = str(Path(__file__).parent / "probe_extension")
     with running_lab(folder / "home", command, BOUNDARY_PROBE=str(report), PYTHONPATH=probe) as lab:
-        until(report.exists, 30, "the report")
+        until(report.exists, 90, "the report")
         yield lab, json.loads(report.read_text())
 
 

@@ -295,8 +295,8 @@ def test_an_engine_that_is_killed_in_mid_answer_loses_nothing_and_comes_back(lab
     assert killed
     assert (kept.finish_reason, kept.content) == ("error", told)
     assert "mid-answer" in (kept.error or "")
-    until(lambda: slow.deployment.record().restarts == 1, 30, "the note of a new start")
-    until(lambda: slow.deployment.phase == "ready", 30, "the engine's return")
+    until(lambda: slow.deployment.record().restarts == 1, 90, "the note of a new start")
+    until(lambda: slow.deployment.phase == "ready", 90, "the engine's return")
     assert chat.say("And now?", max_tokens=5).reply
     assert slow.deployment.record().job_state == "running"
 
@@ -312,7 +312,7 @@ def test_a_reader_who_goes_away_ends_the_work_and_keeps_the_part(lab: Lab, slow:
             break
     stream.close()  # type: ignore[attr-defined]
     kept = until(
-        lambda: next((one for one in chat.conversation().messages if one.finish_reason == "cancelled"), None), 30
+        lambda: next((one for one in chat.conversation().messages if one.finish_reason == "cancelled"), None), 90
     )
     assert kept.content.startswith(told)
     begun = time.monotonic()
@@ -372,12 +372,12 @@ def test_fifty_at_once_are_all_answered(lab: Lab, tiny: Served) -> None:
 def test_a_deployment_ends_by_itself_and_by_hand(lab: Lab, tiny: Served) -> None:
     brief = lab.wb.deploy(lab.wb.models["tiny"], ttl_seconds=10).wait()
     assert brief.id != tiny.deployment.id
-    until(lambda: brief.phase == "stopped", 40, "the end of an idle deployment")
+    until(lambda: brief.phase == "stopped", 90, "the end of an idle deployment")
     assert brief.record().job_state == "succeeded"
     second = lab.wb.deploy(lab.wb.models["tiny"], ttl_seconds=11).wait()
     assert "Ready on llama.cpp" in second.log().text
     second.stop()
-    until(lambda: second.phase == "stopped", 30, "the end of a deployment")
+    until(lambda: second.phase == "stopped", 90, "the end of a deployment")
     with pytest.raises(DeploymentEnded):
         second.wait()
     with pytest.raises(RemoteError, match="No deployment answers"):

@@ -22,7 +22,7 @@ def test_stop_ends_every_server_of_a_home(tmp_path: Path) -> None:
     with running_lab(home) as first:
         second = Lab(home)
         assert {server["pid"] for server in live_servers(home)} == {first.process.pid, second.process.pid}
-        until(lambda: first.wb.health().agent == second.wb.health().agent == "running", 30, "the agent's first beat")
+        until(lambda: first.wb.health().agent == second.wb.health().agent == "running", 90, "the agent's first beat")
         first.disconnect()
         second.disconnect()
         stop_home(home)
@@ -44,7 +44,7 @@ def test_an_agent_of_another_version_is_replaced(tmp_path: Path) -> None:
         stranger = lab.agent_pid()
         written = lab.home / "agent.json"
         write_json(written, json.loads(written.read_text()) | {"version": "0.0.1"})
-        until(lambda: lab.agent_pid() != stranger, 30, "the replacement")
+        until(lambda: lab.agent_pid() != stranger, 90, "the replacement")
         assert json.loads(written.read_text())["version"] == workbench.__version__
 
 
@@ -53,7 +53,7 @@ def test_an_unreadable_agent_file_does_not_end_the_keeper(tmp_path: Path) -> Non
         pid = lab.agent_pid()
         (lab.home / "agent.json").write_text('{"pid": 1}')
         os.kill(pid, signal.SIGKILL)
-        until(lambda: lab.agent_pid() not in (pid, 1), 30, "a new agent")
+        until(lambda: lab.agent_pid() not in (pid, 1), 90, "a new agent")
 
 
 @pytest.mark.parametrize("command", ["lab", "demo"])

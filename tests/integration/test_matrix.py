@@ -298,7 +298,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     }
     variables |= {"WORKBENCH_AGENT": "external", "WORKBENCH_REGISTRATION": "open"}
     with running_lab(home, command, **variables) as lab:
-        until(report.exists, 30, "the list of handlers")
+        until(report.exists, 90, "the list of handlers")
         handlers = json.loads(report.read_text())["handlers"]
         database, settings = lab.database(), Settings(home=home)
         with database.write() as session:
