@@ -337,6 +337,7 @@ def test_a_client_that_does_not_read_is_dropped(lab: Lab, tmp_path: Path) -> Non
         until(lambda: warning in (lab.home / "test-server.log").read_text(), 150, "the drop")
         assert deployment.chat("And you?", max_tokens=3).answer is not None, "others are answered meanwhile"
         deployment.stop()
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)  # read by two kilobytes, the rest takes minutes
         lazy.settimeout(30)
         with suppress(ConnectionResetError):
             while lazy.recv(1 << 16):
